@@ -1,0 +1,359 @@
+"""The closed loop against its baselines: how much of the way from launch to full annotation users teach.
+
+All arms start from one launch model and one first round of traffic; then each is served by its own champions, so
+that its traffic is its own (on-policy), with the same users, goals and first wordings. Every round's champion is
+kept; the test partition is read once, after the last round.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.baselines import LABELLERS, label
+from benchmarks.rounds import METRICS, ceiling, figures, of_loop, retrain_and_gate, traffic, write_gold
+from benchmarks.scoring import read_truth, score_mining
+from jobs.ingest import ingest
+from jobs.lake import run_step
+from jobs.pipeline import STEPS
+from retrain import registry
+from retrain.evaluate import Outcomes, outcomes
+from retrain.predictor import TorchPredictor
+from retrain.train import TrainedModel, train
+from schemas.annotated import Annotated
+from schemas.errors import InputError
+from schemas.lake import Lake
+from schemas.settings import Settings
+from simulator.catalogue import Catalogue
+from simulator.massive import MassiveCatalogue
+from simulator.population import Population, population
+
+Say = Callable[[str], None]
+ARMS = ("ours", "ours-monolingual", "projected-slots", "majority", "marupa", "accepted-only", "self-training")
+_SHARED = ("turns", "rephrase_pairs")  # steps that no arm changes
+_RESAMPLES = 1000
+_HEAD, _TORSO = 0.5, 0.8  # share of the train utterances that the most frequent intents have up to here
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """What a loop runs on.
+
+    Args:
+        out: folder for everything it makes; finished rounds found there are kept.
+        massive: MASSIVE-format folder.
+        source, locale: the mature language and the launch locale.
+        rounds: of traffic, at least one.
+        seed_labels: annotated utterances of the launch locale at launch.
+        parallel: TSV files of sentence<TAB>translation for the encoder.
+        users: of a round.
+        sample: train utterances of each locale; None takes all.
+        arms: of `ARMS`.
+        train_encoder: pass the lake's encoder to the model as input vectors.
+    """
+
+    out: Path
+    massive: Path
+    source: str = "en-US"
+    locale: str = "sw-KE"
+    rounds: int = 3
+    seed_labels: int = 0
+    parallel: tuple[Path, ...] = ()
+    population: str = "launch"
+    users: int = 500
+    sample: int | None = None
+    arms: tuple[str, ...] = ARMS
+    train_encoder: bool = False
+
+    def check(self) -> None:
+        """Raises InputError, naming every bad option."""
+        faults = [f"no arm {name!r}; there are {', '.join(ARMS)}" for name in self.arms if name not in ARMS]
+        if "ours-monolingual" in self.arms and not self.parallel:
+            faults.append("ours-monolingual differs from ours by --parallel alone: give a file, or leave the arm out")
+        if self.rounds < 1:
+            faults.append("at least one round")
+        if faults:
+            raise InputError("\n".join(faults))
+
+    def identity(self, seed: int) -> dict[str, Any]:
+        """What must not change between runs into one folder; arms and rounds may be added."""
+        chosen = {k: v for k, v in asdict(self).items() if k not in ("out", "arms", "rounds")}
+        return json.loads(json.dumps(chosen | {"seed": seed}, default=str))  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Processes that run arms beside each other wait here for what they share."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+class Loop:
+    """One experiment in one folder."""
+
+    def __init__(self, settings: Settings, options: LoopOptions, say: Say) -> None:
+        options.check()
+        self.options, self.say, self.seed = options, say, settings.seed
+        self._claim()
+        self.book: Catalogue = MassiveCatalogue(
+            options.massive, options.source, options.locale, options.sample, settings.seed
+        )
+        self.crowd: Population = population(options.population).model_copy(update={"users": options.users})
+        gold = write_gold(
+            self.book, options.out / "gold", options.source, options.locale, options.seed_labels, settings.seed
+        )
+        encoder = settings.encoder.model_copy(update={"parallel": options.parallel})
+        self.settings = of_loop(
+            settings.model_copy(update={"encoder": encoder}), options.out, options.source, options.locale, gold
+        )
+
+    def _claim(self) -> None:
+        out, mark = self.options.out, self.options.out / "loop.json"
+        mine = self.options.identity(self.seed)
+        if mark.is_file():
+            found = json.loads(mark.read_text(encoding="utf-8"))
+            if other := [f"{k}: {found.get(k)} there, {v} asked" for k, v in mine.items() if found.get(k) != v]:
+                raise InputError(f"{out} holds another experiment ({'; '.join(other)}): give another folder")
+            return
+        if out.is_dir() and any(out.iterdir()):
+            raise InputError(f"{out} is not empty and holds no loop: give another folder")
+        out.mkdir(parents=True, exist_ok=True)
+        mark.write_text(json.dumps(mine, indent=1), encoding="utf-8")
+
+    def _of(self, lake: Path, arm: str = "ours") -> Settings:
+        settings = self.settings.model_copy(update={"lake": lake})
+        if arm == "ours-monolingual":
+            settings = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"parallel": ()})})
+        if arm == "projected-slots":
+            settings = settings.model_copy(
+                update={"labels": settings.labels.model_copy(update={"slots": "projection"})}
+            )
+        return settings
+
+    def launch_model(self) -> TrainedModel:
+        """The launch model, trained if need be."""
+        folder = self.options.out / "launch"
+        told = folder / "trained.json"
+        if not told.is_file():
+            self.say("launch: training")
+            lake = Lake(folder / "lake").open(create=True)
+            made = train(self._of(lake.path), lake)
+            made.predictor.save(folder / "model")
+            told.write_text(json.dumps([made.snapshot_id, made.examples, made.seconds, made.run_id]), encoding="utf-8")
+        snapshot, examples, seconds, run_id = json.loads(told.read_text(encoding="utf-8"))
+        model = TorchPredictor.load(folder / "model")
+        return TrainedModel(model, self.options.locale, snapshot, examples, seconds, run_id)
+
+    def _serve(self, lake: Lake) -> None:
+        """Make the launch model the champion of a lake, and lend it what was pretrained."""
+        cache = lake.registry / "pretrained"
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        if not cache.exists():
+            cache.symlink_to((self.options.out / "launch" / "lake" / "_registry" / "pretrained").resolve())
+        registry.register(self.launch_model(), None, lake)
+        registry.promote(lake, self.options.locale, force=True)
+
+    def _first(self) -> Path:
+        """The first round's traffic, ingested and paired once for all arms."""
+        folder = self.options.out / "first"
+        if not (folder / "done.json").is_file():
+            self.launch_model()
+            shutil.rmtree(folder, ignore_errors=True)
+            lake = Lake(folder / "lake").open(create=True)
+            self._serve(lake)
+            told = self._talk(lake, folder, 1)
+            self._mine(lake, "ours", _SHARED)
+            shutil.rmtree(lake.registry)
+            (folder / "done.json").write_text(json.dumps(told), encoding="utf-8")
+        return folder
+
+    def first_lake(self) -> Lake:
+        """The lake after the first round's shared steps, made if need be; its truth lies beside it."""
+        with _alone(self.options.out / "first.lock"):
+            return Lake(self._first() / "lake").open()
+
+    def _talk(self, lake: Lake, folder: Path, number: int) -> dict[str, Any]:
+        self.say(f"{folder.name}, round {number}: {self.crowd.users} users speak")
+        raw, truth = folder / "raw", folder / "truth"
+        found = traffic(self._of(lake.path), lake, self.book, self.crowd, number, raw, truth)
+        ingest(lake, self._of(lake.path), [str(found.logs)])
+        return {"turns": found.turns, "success_rate": found.success_rate, "rephrase_rate": found.rephrase_rate}
+
+    def _mine(self, lake: Lake, arm: str, steps: Sequence[str]) -> None:
+        for name in steps:
+            run_step(STEPS[name], lake, self._of(lake.path, arm))
+
+    def run_arm(self, arm: str) -> list[dict[str, Any]]:
+        """Play the rounds of one arm that are not finished yet; returns all of them."""
+        with _alone(self.options.out / "first.lock"):
+            first = self._first()
+        folder = self.options.out / "arms" / arm
+        state = folder / "rounds.json"
+        done: list[dict[str, Any]] = json.loads(state.read_text(encoding="utf-8")) if state.is_file() else []
+        lake = Lake(folder / "lake")
+        if not done:
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(first, folder)
+            self._serve(lake)
+        while len(done) < self.options.rounds:
+            began, number = time.monotonic(), len(done) + 1
+            told = json.loads((first / "done.json").read_text()) if number == 1 else self._talk(lake, folder, number)
+            self._mine(lake, arm, _SHARED)
+            self.say(f"{arm}, round {number}: labelling")
+            if arm in LABELLERS or arm == "self-training":
+                label(lake, self.options.locale, self._of(lake.path, arm), arm)
+                self._mine(lake, arm, ("training_sets",))
+            else:
+                self._mine(lake, arm, [name for name in STEPS if name not in _SHARED])
+            score = score_mining(lake, read_truth(folder / "truth"), self.options.locale)
+            self.say(f"{arm}, round {number}: training")
+            with_encoder = self.options.train_encoder and arm.startswith("ours")
+            decision = retrain_and_gate(self._of(lake.path, arm), lake, with_encoder=with_encoder)
+            done.append(
+                {
+                    "round": number,
+                    **told,
+                    **score.to_json(),
+                    "champion": decision.version,
+                    "promoted": decision.promoted,
+                    "gate": decision.reason,
+                    "seconds": round(time.monotonic() - began, 1),
+                }
+            )
+            state.write_text(json.dumps(done, indent=1), encoding="utf-8")
+        return done[: self.options.rounds]
+
+    def report(self, played: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+        """Score everything on the test partition: the only place that reads it."""
+        folder = self.options.out / "ceiling"
+        if not (folder / "config.json").is_file():
+            self.say("ceiling: training on every annotation")
+            cache = self.options.out / "launch" / "lake" / "_registry"
+            ceiling(self.settings, self.book, cache).save(folder)
+        self.say("scoring every champion on the test partition")
+        test = self.book.gold(self.options.locale, "test")
+        strata = strata_of(self.book.gold(self.options.locale, "train"), test)
+        launch = outcomes(self.launch_model().predictor, test)
+        best = outcomes(TorchPredictor.load(folder), test)
+        told: dict[str, Any] = {
+            **self.options.identity(self.seed),
+            "test_utterances": len(test),
+            "launch": figures(launch, self.seed) | by_stratum(launch, strata),
+            "ceiling": figures(best, self.seed) | by_stratum(best, strata),
+            "arms": [],
+        }
+        last: dict[str, Outcomes] = {}
+        for arm, rounds in played.items():
+            lake = Lake(self.options.out / "arms" / arm / "lake")
+            scores: dict[str, Outcomes] = {}
+            before = launch
+            rows = []
+            for row in rounds:
+                version = row["champion"]
+                if version not in scores:
+                    scores[version] = outcomes(registry.load(lake, version), test)
+                now = scores[version]
+                flips = {"negative_flips": flipped(launch, now), "negative_flips_of_round": flipped(before, now)}
+                rows.append(row | figures(now, self.seed) | flips)
+                before = now
+            last[arm] = before
+            told["arms"].append(
+                {
+                    "name": arm,
+                    "rounds": rows,
+                    "strata": by_stratum(before, strata)["strata"],
+                    "gap_closed": gap_closed(launch, before, best),
+                    "gap_closed_interval": gap_interval(launch, before, best, self.seed),
+                }
+            )
+        if "ours" in last:
+            told["ours_minus"] = {
+                arm: difference_interval(last["ours"], found, self.seed) for arm, found in last.items() if arm != "ours"
+            }
+        return told
+
+
+def run_loop(settings: Settings, options: LoopOptions, say: Say) -> dict[str, Any]:
+    """Play every arm, score every champion and the ceiling, and return the report.
+
+    Raises:
+        InputError: bad options, or a folder that holds another experiment.
+
+    A round of 500 users takes minutes on two cores, most of them training; finished rounds are not played again.
+    """
+    loop = Loop(settings, options, say)
+    return loop.report({arm: loop.run_arm(arm) for arm in options.arms})
+
+
+def _metric(found: Outcomes, name: str, chosen: np.ndarray | None = None) -> float:
+    return float(getattr(found.metrics(chosen), name))
+
+
+def gap_closed(launch: Outcomes, now: Outcomes, best: Outcomes, chosen: np.ndarray | None = None) -> dict[str, float]:
+    """Share of the way from launch to ceiling, by metric; 0 where there is no way to go."""
+    shares = {}
+    for name in METRICS:
+        start, end = _metric(launch, name, chosen), _metric(best, name, chosen)
+        shares[name] = (_metric(now, name, chosen) - start) / (end - start) if end > start else 0.0
+    return shares
+
+
+def _resampled(n: int, seed: int) -> Iterator[np.ndarray]:
+    random = np.random.default_rng(seed)
+    for _ in range(_RESAMPLES):
+        yield random.integers(0, n, n)
+
+
+def _percentiles(draws: Sequence[dict[str, float]]) -> dict[str, list[float]]:
+    return {name: [float(np.percentile([d[name] for d in draws], p)) for p in (2.5, 97.5)] for name in METRICS}
+
+
+def gap_interval(launch: Outcomes, now: Outcomes, best: Outcomes, seed: int) -> dict[str, list[float]]:
+    """95% percentile bootstrap of `gap_closed` over test utterances, all three models on the same draw."""
+    n = len(launch.exact)
+    return _percentiles([gap_closed(launch, now, best, chosen) for chosen in _resampled(n, seed)])
+
+
+def difference_interval(one: Outcomes, other: Outcomes, seed: int) -> dict[str, list[float]]:
+    """95% percentile bootstrap of one model's figures less another's, paired."""
+    return _percentiles(
+        [
+            {name: _metric(one, name, chosen) - _metric(other, name, chosen) for name in METRICS}
+            for chosen in _resampled(len(one.exact), seed)
+        ]
+    )
+
+
+def flipped(before: Outcomes, now: Outcomes) -> float:
+    """Share of the utterances that were wholly right and no longer are (negative flips, Yan et al. 2021)."""
+    return float((before.exact.astype(bool) & ~now.exact.astype(bool)).mean())
+
+
+def strata_of(train_rows: Sequence[Annotated], test: Sequence[Annotated]) -> dict[str, np.ndarray]:
+    """Indices of the test utterances in head, torso and tail intents by their share of the train utterances."""
+    counts: dict[str, int] = {}
+    for row in train_rows:
+        counts[row.interpretation.intent] = counts.get(row.interpretation.intent, 0) + 1
+    stratum, carried, whole = {}, 0, max(len(train_rows), 1)
+    for intent in sorted(counts, key=lambda name: (-counts[name], name)):
+        share = carried / whole
+        stratum[intent] = "head" if share < _HEAD else "torso" if share < _TORSO else "tail"
+        carried += counts[intent]
+    names = [stratum.get(row.interpretation.intent, "tail") for row in test]
+    return {name: np.flatnonzero([n == name for n in names]) for name in ("head", "torso", "tail")}
+
+
+def by_stratum(found: Outcomes, strata: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The three metrics in each stratum that has utterances."""
+    return {"strata": {s: asdict(found.metrics(chosen)) for s, chosen in strata.items() if len(chosen)}}

@@ -1,0 +1,109 @@
+"""Trains the embedded encoder from the lake, or names the configured one. Owns `<lake>/_encoders`, and no table."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from pyspark.sql import functions as F
+
+import mining.encoder
+from jobs.lake import Run, Step
+from mining.encoder import Positive, fingerprint, gold_positives, train_embedded
+from schemas.annotated import read_annotated
+from schemas.errors import InputError
+from schemas.lake import Lake
+from schemas.normalise import normalise
+from schemas.parallel import read_parallel
+from schemas.settings import Settings
+
+_MOST_TEXTS, _MOST_PAIRS, _MOST_GOLD = 200_000, 100_000, 50_000
+_SURE, _SERVED = 0.8, 0.5  # posterior and acceptance of the mined pairs that are learnt from
+
+
+def gold_stamp(lake: Lake, settings: Settings) -> list[tuple[str, int, int]]:
+    """What tells one state of the gold files from another: names, sizes and times of change."""
+    stamps = []
+    for path in settings.training.gold:
+        if not path.is_file():
+            raise InputError(f"training.gold: no file at {path}")
+        stamps.append((str(path), path.stat().st_size, path.stat().st_mtime_ns))
+    return stamps
+
+
+def _parallel(paths: tuple[Path, ...]) -> Iterator[Positive]:
+    for path in paths:
+        for left, right in read_parallel(path):
+            yield Positive(normalise(left), normalise(right))
+
+
+def _run(run: Run) -> None:
+    chosen, seed = run.settings.encoder, run.settings.seed
+    if chosen.model != "embedded":
+        space = fingerprint(chosen.model, chosen.prompt, chosen.truncate_dimensions, chosen.half_precision)
+        run.details |= {"path": chosen.model, "fingerprint": space}
+        return
+    turns = run.read("turns")
+    texts = [
+        r["text"] for r in turns.select("text").distinct().orderBy(F.xxhash64("text")).limit(_MOST_TEXTS).collect()
+    ]
+    mined = (
+        run.read("rephrase_pairs")
+        .where((F.col("kind") == "rephrase") & ~F.col("held_out"))
+        .where((F.col("posterior") >= _SURE) & (F.col("target_acceptance") >= _SERVED))
+        .orderBy("pair_id")
+        .limit(_MOST_PAIRS)
+        .select("source_utterance", "target_utterance")
+        .collect()
+    )
+    annotated = [row for path in run.settings.training.gold for row in read_annotated(path, ("train",))]
+    gold = gold_positives(annotated, seed=seed, most=_MOST_GOLD)
+    parallel = list(_parallel(chosen.parallel))
+    users = [Positive(normalise(r["source_utterance"]), normalise(r["target_utterance"])) for r in mined]
+    folder = run.lake.encoders / run.run_id
+    making = folder.with_name(f".{folder.name}")
+    shutil.rmtree(making, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    train_embedded(
+        [*texts, *(p.left for p in gold), *(p.left for p in parallel), *(p.right for p in parallel)],
+        [*gold, *parallel, *users],
+        making,
+        dimensions=chosen.dimensions,
+        vocabulary=chosen.vocabulary,
+        epochs=chosen.epochs,
+        batch_size=chosen.batch_size,
+        seed=seed,
+    )
+    making.rename(folder)
+    run.details |= {"path": str(folder.relative_to(run.lake.path)), "fingerprint": fingerprint(folder)}
+    run.count(
+        texts=len(texts),
+        gold_positives=len(gold),
+        parallel_positives=len(parallel),
+        mined_positives=len(users),
+    )
+
+
+def encoder_of(lake: Lake) -> tuple[str, str]:
+    """Path or name, and fingerprint, of the encoder that the last run of this step published.
+
+    Raises:
+        InputError: the step has not run.
+    """
+    manifest = lake.manifest("encoder")
+    if manifest is None:
+        raise InputError(f"the lake at {lake.path} has no encoder yet: run the step `encoder` first")
+    inside = lake.path / manifest.details["path"]
+    return str(inside if inside.is_dir() else manifest.details["path"]), manifest.details["fingerprint"]
+
+
+STEP = Step(
+    name="encoder",
+    reads=("turns", "rephrase_pairs"),
+    writes=(),
+    settings=("encoder",),
+    code=(mining.encoder,),
+    run=_run,
+    also=gold_stamp,
+)

@@ -1,0 +1,93 @@
+"""From a label to every pair, turn and user count behind it, and from a wording to the labels its turns are behind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+
+from schemas.errors import InputError
+from schemas.lake import Lake
+from schemas.normalise import formulation_id, normalise
+
+
+def _rows(lake: Lake, table: str, column: str, values: list[str], columns: list[str]) -> list[dict[str, Any]]:
+    delta = DeltaTable(lake.table(table), version=lake.version(table))
+    found = delta.to_pyarrow_dataset().to_table(
+        columns=columns, filter=pc.field(column).isin(pa.array(values, pa.string()))
+    )
+    rows: list[dict[str, Any]] = found.to_pylist()
+    return rows
+
+
+def lineage_of(lake: Lake, locale: str | None, text: str) -> dict[str, Any]:
+    """Everything that a label stands on.
+
+    Args:
+        locale: of the utterance; not needed for an id.
+        text: an utterance, or a formulation id.
+
+    Returns:
+        utterance, label (its row), pairs (those behind it that the label lists), turns and users (of the formulation
+        itself), teaches (labels of other formulations that rephrase pairs to this one are behind).
+
+    Raises:
+        InputError: no such formulation in the lake's labels.
+
+    Cost: one scan of the pairs and of the turns.
+    """
+    name = text
+    found = _rows(lake, "pseudo_labels", "formulation_id", [text], _LABEL)
+    if not found and locale is not None:
+        name = formulation_id(locale, normalise(text))
+        found = _rows(lake, "pseudo_labels", "formulation_id", [name], _LABEL)
+    if not found:
+        where = f" of {locale}" if locale else "; give --locale before the command for an utterance"
+        raise InputError(f"no label of {text!r}{where} in the lake at {lake.path}")
+    label = found[0]
+    columns = ["pair_id", "source", "target", "target_utterance", "target_interpretation", "posterior", "user_id"]
+    pairs = _rows(lake, "rephrase_pairs", "pair_id", label["pair_ids"], columns)
+    turns = _rows(lake, "turns", "formulation_id", [name], ["interaction_id", "user_id", "held_out"])
+    taught = Counter(
+        p["source_formulation"]
+        for p in _rows(lake, "rephrase_pairs", "target_formulation", [name], ["source_formulation", "kind", "held_out"])
+        if p["kind"] == "rephrase" and not p["held_out"]
+    )
+    others = _rows(lake, "pseudo_labels", "formulation_id", sorted(taught), ["formulation_id", "utterance", "intent"])
+    return {
+        "utterance": label["utterance"],
+        "label": label,
+        "pairs": [
+            {k: p[k] for k in ("pair_id", "source", "target", "target_utterance", "posterior")}
+            | {"intent": (p["target_interpretation"] or {}).get("intent")}
+            for p in sorted(pairs, key=lambda p: (-p["posterior"], p["pair_id"]))
+        ],
+        "turns": len(turns),
+        "users": len({t["user_id"] for t in turns}),
+        "held_out_turns": sum(t["held_out"] for t in turns),
+        "teaches": [
+            {"formulation_id": r["formulation_id"], "utterance": r["utterance"], "intent": r["intent"],
+             "pairs": taught[r["formulation_id"]]}
+            for r in sorted(others, key=lambda r: (-taught[r["formulation_id"]], r["formulation_id"]))
+        ],
+    }  # fmt: skip
+
+
+_LABEL = [
+    "formulation_id",
+    "utterance",
+    "locale",
+    "cluster_id",
+    "status",
+    "why",
+    "intent",
+    "posterior",
+    "users",
+    "own_users",
+    "events",
+    "sources",
+    "pair_ids",
+]

@@ -1,0 +1,358 @@
+"""turns, rephrase_pairs, variant_clusters and gold files -> pseudo_labels: every formulation's soft label, with its
+reason.
+
+Intents first, cluster by cluster; then slots, for which a model of the whole locale is fitted on the driver to a
+bounded sample of the formulations whose intent is believed, and applied intent by intent.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+
+import mining.hidden_markov
+import mining.slot_evidence
+import mining.slot_model
+import mining.slot_rates
+import mining.slots
+import mining.votes
+from jobs.encoder import gold_stamp
+from jobs.lake import Run, Step, spark_schema
+from mining.slot_evidence import Sighting, Vote, annotated, in_frames, sighting, spans_of, words
+from mining.slot_model import SlotModel, allowed_slots, fit_slots, heard_slots, rarely_bare
+from mining.votes import Evidence, Label, Member, label_cluster
+from schemas.annotated import Annotated, read_annotated
+from schemas.settings import LabelSettings
+from schemas.tables import PSEUDO_LABELS
+
+_SCHEMA = pa.schema([f for f in PSEUDO_LABELS.arrow if f.name != "run_id"])
+# Between the two passes a row carries what was observed of its slots, pickled: it never leaves the run.
+_STAGED = _SCHEMA.append(pa.field("sighting", pa.binary()))
+_FITTED = 20_000  # formulations that the slot model of a locale is fitted to, the most spoken ones
+_AT_ONCE = 20_000  # formulations of one intent that are decoded together
+_MOST_PARTNERS = 30  # other wordings of a formulation that are looked at, the surest
+_MOST_ANSWERS = 5.0  # users that count of one answer to a clarification
+_OTHER_LANGUAGE = 0.2  # weight of a filler of another language's gold: names and numbers are spelt alike
+
+
+def _row(label: Label, locale: str, cluster_id: str, observed: Sighting | None) -> dict[str, Any]:
+    intent, posterior = label.intents[0] if label.intents else (None, None)
+    return vars(label) | {
+        "locale": locale,
+        "cluster_id": cluster_id,
+        "intent": intent,
+        "posterior": posterior,
+        "intents": [{"intent": name, "probability": p} for name, p in label.intents],
+        "slots": None if label.slots is None else [vars(slot) for slot in label.slots],
+        "sources": [dict(zip(("source", "intent", "users", "weight"), s, strict=True)) for s in label.sources],
+        "sighting": None if observed is None else pickle.dumps(observed),
+    }
+
+
+def _kernel(settings: LabelSettings) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def observed(label: Label, row: dict[str, Any]) -> Sighting | None:
+        if settings.slots == "projection" or not label.intents or label.intents[0][1] < settings.min_posterior:
+            return None
+        votes = [
+            Vote(v["source"], v["interpretation"]["intent"], _values(v), v["support"], v["opposition"])
+            for v in sorted(row["votes"] or (), key=_order)
+        ]
+        partners = sorted((p["utterance"], p["posterior"]) for p in row["partners"] or ())
+        answers = [(a["slot"], a["answer"], a["users"]) for a in row["answers"] or ()]
+        return sighting(label.utterance, label.intents[0][0], votes, partners, answers)
+
+    def labelled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        members: dict[str, Member] = {}
+        of: dict[str, dict[str, Any]] = {}
+        evidence = []
+        for row in rows:
+            name = row["formulation_id"]
+            members.setdefault(name, Member(name, row["utterance"], row["events"]))
+            of[name] = row
+            evidence += [
+                Evidence(
+                    name, v["user_id"], v["source"], v["interpretation"]["intent"], _values(v),
+                    v["support"], v["opposition"], v["pair_id"],
+                )
+                for v in row["votes"] or ()
+            ]  # fmt: skip
+        labels = label_cluster([members[name] for name in sorted(members)], evidence, settings)
+        return [
+            _row(label, rows[0]["locale"], rows[0]["cluster_id"], observed(label, of[label.formulation_id]))
+            for label in labels
+        ]
+
+    return _by_group(("locale", "cluster_id"), labelled, _STAGED)
+
+
+def _order(vote: Mapping[str, Any]) -> tuple[str, str, str]:
+    return vote["user_id"], vote["source"], str(vote["pair_id"])
+
+
+def _values(vote: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((s["name"], s["value"]) for s in vote["interpretation"]["slots"] or ())
+
+
+def _by_group(
+    keys: tuple[str, ...], work: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], schema: pa.Schema
+) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Rows in order of the keys, worked on group by group."""
+
+    def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        stream = (row for batch in batches for row in batch.to_pylist())
+        made: list[dict[str, Any]] = []
+        for _, rows in groupby(stream, key=lambda row: tuple(row[key] for key in keys)):
+            made += work(list(rows))
+            if len(made) >= 5_000:
+                yield from pa.Table.from_pylist(made, schema=schema).to_batches()
+                made = []
+        if made:
+            yield from pa.Table.from_pylist(made, schema=schema).to_batches()
+
+    return kernel
+
+
+@dataclass(frozen=True)
+class _Slots:
+    """What settles the slots of one locale: the fitted model, the annotated utterances by intent, and the intents of
+    which an empty answer settles nothing."""
+
+    model: SlotModel
+    gold: Mapping[str, list[Sighting]]
+    never_empty: frozenset[str]
+
+
+def _settle(
+    slots: Mapping[str, _Slots], least: float
+) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def settled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        of = slots.get(rows[0]["locale"])
+        for row in rows:
+            if row["sighting"] is not None:
+                row["slots"] = row["slot_posterior"] = None
+        for first in range(0, len(rows), _AT_ONCE):
+            known = [row for row in rows[first : first + _AT_ONCE] if row["sighting"] is not None]
+            if of is None or not known:
+                continue
+            gold = of.gold.get(known[0]["intent"], [])
+            seen = in_frames([pickle.loads(row["sighting"]) for row in known] + gold)[: len(known)]
+            for row, (tags, posterior) in zip(known, of.model.decode(seen), strict=True):
+                if row["status"] != "accepted":
+                    continue
+                row["slot_posterior"] = round(posterior, 9)
+                text = row["utterance"]
+                spans = spans_of(text, words(text)[0], tags)
+                if row["slot_posterior"] >= least and (spans or row["intent"] not in of.never_empty):
+                    row["slots"] = [vars(slot) for slot in spans]
+        return [{name: row[name] for name in _SCHEMA.names} for row in rows]
+
+    return _by_group(("locale", "intent"), settled, _SCHEMA)
+
+
+def _fit(run: Run, staged: DataFrame, answers: DataFrame) -> dict[str, _Slots]:
+    """The slot model of each locale."""
+    gold: list[Annotated] = [
+        row for path in run.settings.training.gold for row in read_annotated(path, ("train",))
+    ]  # fmt: skip
+    ranked = Window.partitionBy("locale").orderBy(F.desc("events"), "formulation_id")
+    sample = (
+        staged.where("sighting is not null")
+        .withColumn("rank", F.row_number().over(ranked))
+        .where(F.col("rank") <= _FITTED)
+        .orderBy("locale", "formulation_id")
+        .select("locale", "sighting")
+        .collect()
+    )
+    seen: dict[str, list[Sighting]] = defaultdict(list)
+    for row in sample:
+        seen[row["locale"]].append(pickle.loads(row["sighting"]))
+    given: dict[str, list[tuple[str, tuple[str, ...], float]]] = defaultdict(list)
+    told = answers.groupBy("locale", "slot", "answer").agg(F.count_distinct("user_id").alias("users"))
+    for row in told.orderBy("locale", "slot", "answer").collect():
+        given[row["locale"]].append((row["slot"], words(row["answer"])[1], min(float(row["users"]), _MOST_ANSWERS)))
+    made = {}
+    for locale, sightings in sorted(seen.items()):
+        taught = [
+            annotated(row.utterance, row.interpretation.intent, row.interpretation.slots)
+            for row in gold
+            if row.locale == locale
+        ]
+        fillers = given[locale] + [
+            (slot.name, words(slot.value)[1], _OTHER_LANGUAGE)
+            for row in gold
+            if row.locale != locale
+            for slot in row.interpretation.slots
+        ]
+        rates = heard_slots(sightings) | allowed_slots(row.signature for row in gold)
+        model = fit_slots(in_frames(sightings + taught), rates, fillers)
+        by_intent: dict[str, list[Sighting]] = defaultdict(list)
+        for s in taught:
+            by_intent[s.intent].append(s)
+        made[locale] = _Slots(model, by_intent, rarely_bare(row.signature for row in gold))
+    return made
+
+
+def spoken_alone(turns: DataFrame) -> DataFrame:
+    """Turns less those that answer a question with a bare value: out of its dialogue such a text means nothing."""
+    bare = "exists(interpretation.slots, s -> s.start = 0 and s.end = char_length(utterance))"
+    return turns.where(f"not coalesce({bare}, false)")
+
+
+def intent_survival(turns: DataFrame, pairs: DataFrame) -> DataFrame:
+    """For each locale, how often a turn that did not serve its user had the right intent all the same.
+
+    Friction speaks of the user, who wants the values right as well; votes are about the intent. The share of reworded
+    answered turns whose next try was accepted with the same intent is a lower bound of it, and falls towards zero
+    where a model knows nothing.
+
+    Returns:
+        locale, survival.
+    """
+    answered = turns.where("response = 'completed' and interpretation is not null").select(
+        F.col("interaction_id").alias("source"), F.col("interpretation.intent").alias("first")
+    )
+    same = F.coalesce(F.col("target_interpretation.intent") == F.col("first"), F.lit(False)).cast("double")
+    reworded = pairs.where("kind = 'rephrase'").join(answered, "source")
+    seen = reworded.groupBy("locale").agg(
+        F.sum(F.col("posterior") * F.col("target_acceptance") * same).alias("same"), F.sum("posterior").alias("all")
+    )
+    return seen.select("locale", F.round(F.col("same") / F.col("all"), 6).alias("survival"))
+
+
+def intent_right(served: str, survival: str = "survival") -> Column:
+    """Probability that the intent was right, of the probability that the user was served."""
+    survives = F.coalesce(F.col(survival), F.lit(0.0))
+    return F.expr(served) + (1 - F.expr(served)) * survives
+
+
+def _votes(turns: DataFrame, pairs: DataFrame, survival: DataFrame) -> DataFrame:
+    """One row a vote: formulation, voter, source, interpretation, support, opposition, pair."""
+    shape = ("formulation_id", "user_id", "source", "interpretation", "support", "opposition", "pair_id")
+    own = (
+        spoken_alone(turns)
+        .where("interpretation is not null and response in ('completed', 'failed', 'clarification')")
+        .join(F.broadcast(survival), "locale", "left")
+        .withColumn("source", F.lit("own"))
+        .withColumn("right", intent_right("1 - friction"))
+        # What failed to be carried out or is still being asked back was not accepted, but neither was it rejected.
+        .withColumn("support", F.when(F.col("response") == "completed", F.col("right")).otherwise(0.0))
+        .withColumn("opposition", F.when(F.col("response") == "completed", 1 - F.col("right")).otherwise(0.0))
+        .withColumn("pair_id", F.lit(None).cast("string"))
+        .select(*shape)
+    )
+    rephrased = (
+        pairs.where("kind = 'rephrase' and target_interpretation is not null")
+        .join(F.broadcast(survival), "locale", "left")
+        .withColumn("formulation_id", F.col("source_formulation"))
+        .withColumn("source", F.lit("rephrase"))
+        .withColumn("interpretation", F.col("target_interpretation"))
+        .withColumn("support", F.col("posterior") * intent_right("target_acceptance"))
+        .withColumn("opposition", F.lit(0.0))
+        .select(*shape)
+    )
+    return own.unionByName(rephrased)
+
+
+def _spelling(turns: DataFrame) -> DataFrame:
+    """The most frequent spelling of each formulation as logged, and how often the formulation was spoken."""
+    counts = turns.groupBy("formulation_id", "utterance").agg(F.count("*").alias("n"))
+    best = Window.partitionBy("formulation_id").orderBy(F.desc("n"), "utterance")
+    every = Window.partitionBy("formulation_id")
+    return (
+        counts.withColumn("events", F.sum("n").over(every))
+        .withColumn("rank", F.row_number().over(best))
+        .where("rank = 1")
+        .select("formulation_id", "utterance", "events")
+    )
+
+
+def _answers(turns: DataFrame) -> DataFrame:
+    """Answers to clarifications: the asking turn's formulation, slot type, answer, user."""
+    in_session = Window.partitionBy("session_id").orderBy("position")
+    before = turns.select(
+        "locale", "user_id", "interpretation", "utterance",
+        F.lag("formulation_id").over(in_session).alias("formulation_id"),
+        F.lag("requested_slot").over(in_session).alias("slot"),
+    )  # fmt: skip
+    filled = "exists(interpretation.slots, s -> s.name = slot and s.start = 0 and s.end = char_length(utterance))"
+    found = before.where("slot is not null").where(f"coalesce({filled}, false)")
+    return found.select("locale", "formulation_id", "user_id", "slot", F.col("utterance").alias("answer"))
+
+
+def _partners(pairs: DataFrame) -> DataFrame:
+    """For each formulation the other wordings that its users chose before or after it, the surest ones."""
+    rephrased = pairs.where("kind = 'rephrase'")
+    forth = rephrased.select(F.col("source_formulation").alias("f"), F.col("target_utterance").alias("u"), "posterior")
+    back = rephrased.select(F.col("target_formulation").alias("f"), F.col("source_utterance").alias("u"), "posterior")
+    best = forth.unionByName(back).groupBy("f", "u").agg(F.max("posterior").alias("p"))
+    ranked = best.withColumn("rank", F.row_number().over(Window.partitionBy("f").orderBy(F.desc("p"), "u")))
+    partner = F.struct(F.col("u").alias("utterance"), F.col("p").alias("posterior"))
+    listed = ranked.where(F.col("rank") <= _MOST_PARTNERS).groupBy("f").agg(F.collect_list(partner).alias("partners"))
+    return listed.withColumnRenamed("f", "formulation_id")
+
+
+def _run(run: Run) -> None:
+    turns = run.read("turns").where("text != ''")
+    voting = turns.where("not held_out")
+    pairs = run.read("rephrase_pairs").where("not held_out")
+    pairs = pairs.where(F.col("posterior") >= run.settings.rephrase.min_posterior)
+    vote = F.struct("user_id", "source", "interpretation", "support", "opposition", "pair_id")
+    survival = intent_survival(voting, pairs).persist()
+    run.details["intent_survival"] = {row["locale"]: row["survival"] for row in survival.collect()}
+    votes = _votes(voting, pairs, survival).groupBy("formulation_id").agg(F.collect_list(vote).alias("votes"))
+    answers = _answers(voting).persist()
+    of_users = answers.groupBy("formulation_id", "slot", "answer").agg(F.count_distinct("user_id").alias("users"))
+    answer = F.struct("slot", "answer", "users")
+    answered = of_users.groupBy("formulation_id").agg(F.collect_list(answer).alias("answers"))
+    settings = run.settings.labels
+    staged = (
+        run.read("variant_clusters")
+        .select("formulation_id", "locale", "cluster_id")
+        .join(_spelling(turns), "formulation_id")
+        .join(votes, "formulation_id", "left")
+        .join(_partners(pairs), "formulation_id", "left")
+        .join(answered, "formulation_id", "left")
+        .repartition("locale", "cluster_id")
+        .sortWithinPartitions("locale", "cluster_id", "formulation_id")
+        .mapInArrow(_kernel(settings), from_arrow_schema(_STAGED))
+        .persist()
+    )
+    labels = staged.drop("sighting")
+    if settings.slots == "evidence":
+        kernel = _settle(_fit(run, staged, answers), settings.min_slot_posterior)
+        ordered = staged.repartition("locale", "intent").sortWithinPartitions("locale", "intent", "formulation_id")
+        labels = ordered.mapInArrow(kernel, spark_schema(PSEUDO_LABELS, "run_id")).persist()
+    run.count(formulations=run.write(PSEUDO_LABELS, labels))
+    status = {row["status"]: row["count"] for row in labels.groupBy("status").count().collect()}
+    run.count(**{name: status.get(name, 0) for name in ("accepted", "contested", "too_few_users")})
+    run.count(slots_open=labels.where("status = 'accepted' and slots is null").count())
+    run.count(clarifications_answered=answers.count())
+    for frame in (answers, labels, staged, survival):
+        frame.unpersist()
+
+
+STEP = Step(
+    name="pseudo_labels",
+    reads=("turns", "rephrase_pairs", "variant_clusters"),
+    writes=(PSEUDO_LABELS,),
+    settings=("labels", "rephrase"),
+    code=(
+        mining.votes,
+        mining.slots,
+        mining.slot_evidence,
+        mining.slot_model,
+        mining.slot_rates,
+        mining.hidden_markov,
+    ),
+    run=_run,
+    also=gold_stamp,
+)

@@ -1,0 +1,209 @@
+"""pseudo_labels, turns, rephrase_pairs and gold files -> training_sets: one frozen, weighted snapshot a run.
+
+The rows themselves are kept, since old versions of their inputs may be vacuumed away; the manifest beside them names
+the version of every input. Votes of held-out users are in no label; their turns are the gate's rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+import jobs.pseudo_labels
+from jobs.encoder import gold_stamp
+from jobs.lake import Run, Step, spark_schema
+from jobs.pseudo_labels import intent_right, intent_survival, spoken_alone
+from schemas.annotated import Annotated, read_annotated
+from schemas.errors import InputError
+from schemas.normalise import formulation_id, normalise
+from schemas.tables import TRAINING_SETS
+
+_DEV_IN = 20  # one cluster in so many steers the training and trains nothing
+_HEAD, _TORSO = 0.5, 0.8  # share of the traffic that the most spoken formulations carry up to here
+
+
+def _id(*parts: str) -> str:
+    return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=8).hexdigest()
+
+
+def _gold(rows: list[Annotated]) -> Iterator[dict[str, Any]]:
+    for number, row in enumerate(rows):
+        group = _id(row.interpretation.intent, *row.signature[1])
+        yield {
+            "example_id": _id(row.partition, row.locale, row.utterance, "gold", str(number)),
+            "locale": row.locale,
+            "split": row.partition,
+            "source": "gold",
+            "utterance": row.utterance,
+            "intent": row.interpretation.intent,
+            "slots": [vars(slot) for slot in row.interpretation.slots],
+            "weight": 1.0,
+            "stratum": "gold",
+            "group_id": group,
+        }
+
+
+def _strata(labels: DataFrame) -> DataFrame:
+    """Adds `stratum`: the most spoken formulations that carry half of the traffic are the head, then torso, tail."""
+    spoken = Window.partitionBy("locale").orderBy(F.desc("events"), "formulation_id")
+    before = F.sum("events").over(spoken.rowsBetween(Window.unboundedPreceding, -1))
+    carried = F.coalesce(before, F.lit(0)) / F.sum("events").over(Window.partitionBy("locale"))
+    stratum = F.when(carried < _HEAD, "head").when(carried < _TORSO, "torso").otherwise("tail")
+    return labels.withColumn("stratum", stratum)
+
+
+def _labelled(run: Run, gold: set[str], locale: str) -> DataFrame:
+    """Accepted labels as weighted training rows: capped per cluster, the head held to its share of the weight."""
+    settings = run.settings.training
+    accepted = run.read("pseudo_labels").where((F.col("status") == "accepted") & (F.col("locale") == locale))
+    run.count(accepted=accepted.count())
+    known = run.spark.createDataFrame([(name,) for name in sorted(gold)], "formulation_id string")
+    fresh = accepted.join(F.broadcast(known), "formulation_id", "left_anti").persist()
+    in_cluster = Window.partitionBy("cluster_id").orderBy(F.desc("events"), "formulation_id")
+    kept = (
+        fresh.withColumn("rank", F.row_number().over(in_cluster))
+        .where(F.col("rank") <= settings.max_per_cluster)
+        .persist()
+    )
+    run.count(also_in_gold=run.counts["accepted"] - fresh.count(), over_cluster_cap=fresh.count() - kept.count())
+    rows = _strata(kept).withColumn("weight", F.col("posterior") * (1 + F.log2(F.col("events").cast("double"))))
+    every, mine = Window.partitionBy(), Window.partitionBy("stratum")
+    head = F.col("stratum") == "head"
+    mass, of_head = F.sum("weight").over(every), F.sum("weight").over(mine)
+    # Scaled so that the head holds at most head_share of the weight that results.
+    most = settings.head_share / (1 - min(settings.head_share, 0.999)) * (mass - of_head)
+    scale = F.when(head & (mass > of_head) & (of_head > most), most / of_head).otherwise(1.0)
+    dev = F.conv(F.substring("cluster_id", 1, 6), 16, 10).cast("long") % _DEV_IN == 0
+    return rows.withColumn("weight", F.round(F.col("weight") * scale, 6)).select(
+        _hash("utterance", "locale", F.lit("pseudo_label")).alias("example_id"),
+        "locale",
+        F.when(dev, "dev").otherwise("train").alias("split"),
+        F.lit("pseudo_label").alias("source"),
+        "utterance",
+        "intent",
+        "slots",
+        "weight",
+        "stratum",
+        F.col("cluster_id").alias("group_id"),
+    )
+
+
+def _hash(*parts: str | Column) -> Column:
+    return F.substring(F.sha2(F.concat_ws("\x1f", *parts), 256), 1, 16)
+
+
+def _held_out(run: Run, locale: str) -> DataFrame:
+    """The answers that held-out users gave evidence for, turn by turn, each with the probability that it is right.
+
+    A completed turn speaks for what was understood, a reworded one for what the target got, each by the probability
+    that the intent was right, which is more than that the user was served (`intent_survival`, of the users who vote).
+    Slots of a rephrase belong to the target's wording, so gate rows tell the intent alone.
+    """
+    shape = ("interaction_id", "utterance", "intent", "weight", "source")
+    turns = run.read("turns").where(F.col("held_out") & (F.col("locale") == locale) & (F.col("text") != ""))
+    served = spoken_alone(turns.where("interpretation is not null and response = 'completed'"))
+    every = run.read("rephrase_pairs")
+    voting = every.where(~F.col("held_out") & (F.col("posterior") >= run.settings.rephrase.min_posterior))
+    survival = F.broadcast(intent_survival(run.read("turns").where("not held_out"), voting))
+    served = served.join(survival, "locale", "left").withColumn("intent", F.col("interpretation.intent"))
+    served = served.withColumn("weight", intent_right("1 - friction")).withColumn("source", F.lit("held_out"))
+    pairs = every.where("held_out and kind = 'rephrase' and target_interpretation is not null")
+    pairs = pairs.join(survival, "locale", "left")
+    reworded = pairs.where(F.col("locale") == locale).select(
+        F.col("source").alias("interaction_id"),
+        F.col("source_utterance").alias("utterance"),
+        F.col("target_interpretation.intent").alias("intent"),
+        (F.col("posterior") * intent_right("target_acceptance")).alias("weight"),
+        F.lit("rephrased").alias("source"),
+    )
+    answers = served.select(*shape).unionByName(reworded).groupBy("interaction_id", "utterance", "intent")
+    # Where the rephrase got what had been served, the row is the served answer's.
+    best = answers.agg(F.round(F.max("weight"), 6).alias("weight"), F.min("source").alias("source"))
+    return best.select(
+        _hash("interaction_id", "intent", F.lit("held_out")).alias("example_id"),
+        F.lit(locale).alias("locale"),
+        F.lit("gate").alias("split"),
+        "source",
+        "utterance",
+        "intent",
+        F.lit(None).cast(spark_schema(TRAINING_SETS)["slots"].dataType).alias("slots"),
+        "weight",
+        F.lit("gate").alias("stratum"),
+        _hash("interaction_id").alias("group_id"),
+    )
+
+
+def _run(run: Run) -> None:
+    locale = run.settings.locale
+    if locale is None:
+        raise InputError("locale: the launch locale is not set; give --locale, such as --locale sw-KE")
+    gold = [row for path in run.settings.training.gold for row in read_annotated(path, ("train", "dev"))]
+    wanted = {locale, run.settings.training.source_locale}
+    mine = [row for row in gold if row.locale in wanted]
+    run.count(gold=len(mine), gold_of_other_locales=len(gold) - len(mine))
+    names = [n for n in TRAINING_SETS.names if n not in ("snapshot_id", "run_id")]
+    arrow = pa.schema([TRAINING_SETS.arrow.field(n) for n in names])
+    gold_rows = run.spark.createDataFrame(
+        pa.Table.from_pylist(list(_gold(mine)), schema=arrow),
+        spark_schema(TRAINING_SETS, "snapshot_id", "run_id"),
+    )
+    known = {formulation_id(row.locale, normalise(row.utterance)) for row in mine}
+    rows = gold_rows.unionByName(_labelled(run, known, locale)).unionByName(_held_out(run, locale))
+    rows = rows.withColumn("snapshot_id", F.lit(run.run_id)).persist()
+    run.count(examples=run.write(TRAINING_SETS, rows, f"snapshot_id = '{run.run_id}'"))
+    of_split = {
+        (r["source"], r["split"]): r["n"]
+        for r in rows.groupBy("source", "split").agg(F.count("*").alias("n")).collect()
+    }
+    run.count(**{f"{source}.{split}": n for (source, split), n in sorted(of_split.items())})
+    run.details["snapshot_id"] = run.run_id
+    _describe(run, locale)
+    rows.unpersist()
+
+
+def _describe(run: Run, locale: str) -> None:
+    """The manifest and dataset card of the snapshot."""
+    folder = run.lake.snapshots / run.run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = {
+        "snapshot_id": run.run_id,
+        "locale": locale,
+        "inputs": run.inputs,
+        "table_version": run.outputs[TRAINING_SETS.name],
+        "gold": [{"file": name, "bytes": size} for name, size, _ in gold_stamp(run.lake, run.settings)],
+        "settings": run.settings.model_dump(mode="json", include={"training", "labels", "seed"}),
+        "counts": run.counts,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+    counts = "\n".join(f"| {name} | {value} |" for name, value in run.counts.items())
+    card = f"""# Training set {run.run_id}, {locale}
+
+Pseudo-labels mined from users' own rephrases, mixed with annotated examples. No annotator saw the pseudo-labelled rows.
+
+- Votes of held-out users ({run.settings.labels.held_out_users:.0%}) are in no label; their turns are the `gate` split.
+- Every pseudo-label has at least {run.settings.labels.vote_floor} distinct pseudonyms behind its cluster's intent.
+- Rows whose `slots` are null train the intent only.
+
+| rows | number |
+|---|---|
+{counts}
+"""
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+STEP = Step(
+    name="training_sets",
+    reads=("pseudo_labels", "turns", "rephrase_pairs"),
+    writes=(TRAINING_SETS,),
+    settings=("training", "labels", "rephrase"),
+    code=(jobs.pseudo_labels,),
+    run=_run,
+    locale=True,
+    also=gold_stamp,
+)

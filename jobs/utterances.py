@@ -1,0 +1,81 @@
+"""turns -> utterances: one row a formulation, with its embedding; only new formulations are embedded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.encoder import encoder_of
+from jobs.lake import Run, Step
+from mining.encoder import embed, load_encoder
+from schemas.settings import EncoderSettings
+from schemas.tables import UTTERANCES
+
+
+def _kernel(path: str, chosen: EncoderSettings) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        model = None
+        for batch in batches:
+            model = model or (
+                load_encoder(path)
+                if chosen.model == "embedded"
+                else load_encoder(
+                    path, prompt=chosen.prompt, truncate=chosen.truncate_dimensions, half=chosen.half_precision
+                )
+            )
+            vectors = embed(model, batch.column("text").to_pylist(), chosen.batch_size)
+            flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+            yield pa.RecordBatch.from_arrays(
+                [batch.column("formulation_id"), flat.cast(UTTERANCES.arrow.field("embedding").type)],
+                ["formulation_id", "embedding"],
+            )
+
+    return kernel
+
+
+def _known(run: Run, fingerprint: str) -> DataFrame:
+    """Embeddings that the table already holds from the same encoder."""
+    path, last = run.lake.table(UTTERANCES.name), run.lake.published().get(UTTERANCES.name)
+    if last is None or not DeltaTable.is_deltatable(str(path)):
+        return run.spark.createDataFrame([], "formulation_id string, embedding array<float>")
+    before = run.spark.read.format("delta").option("versionAsOf", last).load(str(path))
+    return before.where(F.col("encoder") == fingerprint).select("formulation_id", "embedding")
+
+
+def _run(run: Run) -> None:
+    path, fingerprint = encoder_of(run.lake)
+    formulations = (
+        run.read("turns")
+        .where("text != ''")
+        .groupBy("formulation_id", "locale", "text")
+        .agg(
+            F.count_distinct("user_id").alias("users"),
+            F.count("*").alias("events"),
+            F.min("occurred_at").alias("first_seen"),
+            F.max("occurred_at").alias("last_seen"),
+        )
+    )
+    joined = formulations.join(_known(run, fingerprint), "formulation_id", "left").persist()
+    new = joined.where("embedding is null")
+    made = new.select("formulation_id", "text").mapInArrow(
+        _kernel(path, run.settings.encoder), "formulation_id string, embedding array<float>"
+    )
+    rows = joined.where("embedding is not null").unionByName(new.drop("embedding").join(made, "formulation_id"))
+    run.count(formulations=run.write(UTTERANCES, rows.withColumn("encoder", F.lit(fingerprint))))
+    run.count(newly_embedded=new.count())
+    joined.unpersist()
+
+
+STEP = Step(
+    name="utterances",
+    reads=("turns",),
+    writes=(UTTERANCES,),
+    settings=(),
+    code=(),
+    run=_run,
+    also=lambda lake, _: encoder_of(lake)[1],
+)

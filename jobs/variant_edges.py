@@ -1,0 +1,245 @@
+"""utterances (and rephrase_edges) -> variant_edges: formulations that mean the same, in one locale and across two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+import mining.edges
+import mining.neighbours
+from jobs.lake import Run, Step, spark_schema
+from mining.edges import Edges, cross_edges, scored, variant_edges
+from mining.neighbours import Plan, assign, fixed_point, norms_of, plan, search_cell, train_cells
+from schemas.settings import NeighbourSettings
+from schemas.tables import VARIANT_EDGES
+
+_SCHEMA = pa.schema([f for f in VARIANT_EDGES.arrow if f.name != "run_id"])
+_VISITS = "cell int, home boolean, formulation_id string, codes binary"
+_Stream = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+_FOUND = "formulation_id string, near string, rank int, cosine double, mean double"
+
+
+def vectors_of(utterances: pa.Table) -> NDArray[np.float32]:
+    """The embeddings of a table of utterances, n x dim."""
+    column = utterances.column("embedding").combine_chunks()
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    return np.ascontiguousarray(flat.reshape(len(utterances), -1), dtype=np.float32)
+
+
+def _chosen(rows: int, dimensions: int, settings: NeighbourSettings) -> Plan:
+    return plan(
+        rows, dimensions, exact_below=settings.exact_below, probes=settings.probes,
+        memory_gb=settings.memory_gb, device=settings.device,
+    )  # fmt: skip
+
+
+def _table(locale: str, left: pa.Array, right: pa.Array, found: Edges, kind: str) -> pa.Table:
+    many = len(found.left)
+    ranks = found.mutual_rank.astype(np.int32)
+    columns = [[locale] * many, left, right, found.cosine, found.margin, ranks, [kind] * many]
+    return pa.table(dict(zip(_SCHEMA.names, columns, strict=True))).cast(_SCHEMA)
+
+
+def _within(settings: NeighbourSettings, seed: int) -> Callable[[pa.Table], pa.Table]:
+    def kernel(utterances: pa.Table) -> pa.Table:
+        utterances = utterances.sort_by("formulation_id")  # ties and k-means do not depend on the shuffle
+        vectors = vectors_of(utterances)
+        chosen = _chosen(len(vectors), vectors.shape[1], settings)
+        # Formulation ids are hashes, so the first rows are a random sample; the distributed form takes the same.
+        cells = train_cells(vectors[: chosen.sample], chosen.cells, seed) if chosen.cells else None
+        found = variant_edges(
+            vectors, k=settings.k, min_cosine=settings.min_cosine, min_margin=settings.min_margin,
+            chosen=chosen, cells=cells,
+        )  # fmt: skip
+        ids = utterances.column("formulation_id").combine_chunks()
+        left, right = ids.take(pa.array(found.left)), ids.take(pa.array(found.right))
+        return _table(utterances.column("locale")[0].as_py(), left, right, found, "same_locale")
+
+    return kernel
+
+
+def _across(settings: NeighbourSettings, seed: int) -> Callable[[pa.Table, pa.Table], pa.Table]:
+    def kernel(launch: pa.Table, mature: pa.Table) -> pa.Table:
+        if not len(launch) or not len(mature):
+            return _SCHEMA.empty_table()
+        launch, mature = launch.sort_by("formulation_id"), mature.sort_by("formulation_id")
+        found = cross_edges(
+            vectors_of(launch), vectors_of(mature), k=settings.k, min_cosine=settings.cross_min_cosine,
+            min_margin=settings.cross_min_margin, exact_below=settings.exact_below, seed=seed,
+        )  # fmt: skip
+        one = launch.column("formulation_id").take(pa.array(found.left)).to_numpy()
+        other = mature.column("formulation_id").take(pa.array(found.right)).to_numpy()
+        left, right = np.where(one < other, one, other), np.where(one < other, other, one)
+        return _table(launch.column("locale")[0].as_py(), left, right, found, "cross_locale")
+
+    return kernel
+
+
+# The distributed form: a formulation lives in its nearest cell and is copied to the cells it visits; a task compares
+# the residents of its cells with all who came. The result is that of `_within`.
+
+
+def _visiting(
+    cells: NDArray[np.float32], probes: int
+) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            if not len(batch):
+                continue
+            codes = fixed_point(vectors_of(pa.Table.from_batches([batch])))
+            visits = assign(codes, cells, probes)
+            which = pa.array(np.repeat(np.arange(len(codes)), probes))
+            packed = pa.FixedSizeBinaryArray.from_buffers(
+                pa.binary(codes.shape[1] * 2), len(codes), [None, pa.py_buffer(codes.tobytes())]
+            )
+            home = np.zeros(visits.shape, dtype=bool)
+            home[:, 0] = True
+            yield pa.RecordBatch.from_arrays(
+                [
+                    pa.array(visits.ravel()),
+                    pa.array(home.ravel()),
+                    batch.column("formulation_id").take(which),
+                    packed.take(which).cast(pa.binary()),
+                ],
+                ["cell", "home", "formulation_id", "codes"],
+            )
+
+    return kernel
+
+
+def _searching(k: int) -> Callable[[pa.Table], pa.Table]:
+    def kernel(cell: pa.Table) -> pa.Table:
+        cell = cell.sort_by("formulation_id")
+        packed = b"".join(cell.column("codes").to_pylist())
+        codes = np.frombuffer(packed, dtype=np.int16).reshape(len(cell), -1)
+        home = np.flatnonzero(cell.column("home").to_numpy())
+        norms, everyone = norms_of(codes), np.arange(len(cell))
+        near, cosine = search_cell(codes[home], codes, norms[home], norms, home, everyone, k)
+        mean = mining.edges.neighbourhood(cosine)
+        row, place = np.nonzero(near >= 0)
+        ids = cell.column("formulation_id").combine_chunks()
+        return pa.table(
+            {
+                "formulation_id": ids.take(pa.array(home[row])),
+                "near": ids.take(pa.array(near[row, place])),
+                "rank": pa.array(place + 1, pa.int32()),
+                "cosine": cosine[row, place],
+                "mean": mean[row],
+            }
+        )
+
+    return kernel
+
+
+def _scoring(locale: str, settings: NeighbourSettings) -> _Stream:
+    def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            left, right = (np.arange(len(batch)) for _ in range(2))
+            cosine, rank, mean, other = (
+                batch.column(name).to_numpy() for name in ("cosine", "mutual_rank", "mean", "other_mean")
+            )
+            found = scored(left, right, cosine, rank, mean, other, settings.min_cosine, settings.min_margin)
+            kept = pa.array(found.left)
+            ends = batch.column("left").take(kept), batch.column("right").take(kept)
+            yield from _table(locale, *ends, found, "same_locale").to_batches()
+
+    return kernel
+
+
+def distributed(utterances: DataFrame, locale: str, rows: int, settings: NeighbourSettings, seed: int) -> DataFrame:
+    """Edges of one locale with the search spread over Spark's tasks: those that the local form gives, row for row.
+
+    Args:
+        utterances: locale, formulation_id, embedding.
+        locale: the one to search.
+        rows: how many formulations it has.
+
+    Cost: each vector is shuffled `probes` times at 2 x dim bytes; a task holds the residents and visitors of one cell
+    at a time (about (1 + probes) x rows / cells); the driver trains the cells on `Plan.sample` rows.
+    """
+    mine = utterances.where(F.col("locale") == locale)
+    dimensions = len(mine.select("embedding").first()["embedding"])
+    chosen = _chosen(rows, dimensions, settings)
+    if not chosen.cells:
+        return mine.groupBy("locale").applyInArrow(_within(settings, seed), spark_schema(VARIANT_EDGES, "run_id"))
+    sample = mine.select("formulation_id", "embedding").orderBy("formulation_id").limit(chosen.sample).toArrow()
+    cells = train_cells(vectors_of(sample), chosen.cells, seed)
+    found = (
+        mine.mapInArrow(_visiting(cells, chosen.probes), _VISITS)
+        .groupBy("cell")
+        .applyInArrow(_searching(min(settings.k, rows - 1)), _FOUND)
+    )
+    forth = found.where("formulation_id < near").withColumnsRenamed({"formulation_id": "left", "near": "right"})
+    back = found.where("formulation_id > near").select(
+        F.col("near").alias("left"), F.col("formulation_id").alias("right"),
+        F.col("rank").alias("other_rank"), F.col("mean").alias("other_mean"),
+    )  # fmt: skip
+    mutual = forth.join(back, ["left", "right"]).withColumn(
+        "mutual_rank", F.greatest("rank", "other_rank").cast("long")
+    )
+    shape = spark_schema(VARIANT_EDGES, "run_id")
+    return mutual.select("left", "right", "cosine", "mutual_rank", "mean", "other_mean").mapInArrow(
+        _scoring(locale, settings), shape
+    )
+
+
+def _rephrased(run: Run, utterances: DataFrame) -> DataFrame:
+    """Edges between wordings that enough users said one for the other."""
+    a, b = F.col("source_formulation"), F.col("target_formulation")
+    strong = (
+        run.read("rephrase_edges")
+        .withColumn("left", F.least(a, b))
+        .withColumn("right", F.greatest(a, b))
+        .groupBy("locale", "left", "right")
+        .agg(F.max("users").alias("users"))
+        .where(F.col("users") >= run.settings.clusters.min_rephrase_users)
+    )
+    left = utterances.select(F.col("formulation_id").alias("left"), F.col("embedding").alias("x"))
+    right = utterances.select(F.col("formulation_id").alias("right"), F.col("embedding").alias("y"))
+    cosine = F.round(F.aggregate(F.zip_with("x", "y", lambda p, q: p * q), F.lit(0.0), lambda s, p: s + p), 5)
+    return (
+        strong.join(left, "left")
+        .join(right, "right")
+        .select(
+            "locale", "left", "right", cosine.alias("cosine"), F.lit(1.0).alias("margin"),
+            F.lit(1).alias("mutual_rank"), F.lit("rephrase").alias("kind"),
+        )
+    )  # fmt: skip
+
+
+def _run(run: Run) -> None:
+    settings, seed, shape = run.settings.neighbours, run.settings.seed, spark_schema(VARIANT_EDGES, "run_id")
+    utterances = run.read("utterances").select("locale", "formulation_id", "embedding")
+    rows = {row["locale"]: row["count"] for row in utterances.groupBy("locale").count().collect()}
+    large = sorted(name for name, count in rows.items() if count > settings.distribute_above)
+    small = utterances.where(~F.col("locale").isin(large)) if large else utterances
+    edges = small.groupBy("locale").applyInArrow(_within(settings, seed), shape)
+    for locale in large:
+        edges = edges.unionByName(distributed(utterances, locale, rows[locale], settings, seed))
+    launch = run.settings.locale
+    if launch in rows and len(rows) > 1:
+        mine, others = (utterances.where(F.col("locale") == launch), utterances.where(F.col("locale") != launch))
+        copies = mine.crossJoin(F.broadcast(others.select(F.col("locale").alias("other")).distinct()))
+        across = copies.groupBy("other").cogroup(others.groupBy("locale")).applyInArrow(_across(settings, seed), shape)
+        edges = edges.unionByName(across)
+    edges = edges.unionByName(_rephrased(run, utterances)).persist()
+    run.count(edges=run.write(VARIANT_EDGES, edges))
+    by_kind = {row["kind"]: row["count"] for row in edges.groupBy("kind").count().collect()}
+    run.count(**{kind: by_kind.get(kind, 0) for kind in ("same_locale", "cross_locale", "rephrase")})
+    edges.unpersist()
+
+
+STEP = Step(
+    name="variant_edges",
+    reads=("utterances", "rephrase_edges"),
+    writes=(VARIANT_EDGES,),
+    settings=("neighbours", "clusters"),
+    code=(mining.neighbours, mining.edges),
+    run=_run,
+    locale=True,
+)

@@ -1,0 +1,343 @@
+"""Slot spans from many weak sources: a hidden Markov model over slot tags whose observations are the words and what
+each source says of them, fitted by expectation-maximisation.
+
+The tags of a formulation follow a Markov chain that knows which slot types its intent allows and after which words
+they open and end. Given the tags, the words, the kept and substituted counts and the taggings of each source are
+independent; each source has a confusion matrix of its own, coarse enough to be learnt from little: right, right type
+but wrong boundary, missed, wrong type, invented. Fillers that recur are typed jointly, since all formulations share
+the words of a slot type. Annotated formulations are observed, and anchor the rest.
+
+Source: Nguyen et al. 2017, "Aggregating and Predicting Sequence Labels from Crowd Annotations" (HMM-crowd); words of
+unseen kinds after Witten and Bell 1991; EM after Dempster et al. 1977.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mining.hidden_markov import backward, best, forward
+from mining.slot_evidence import Sighting, Tags
+from mining.slot_rates import FLOOR, LEVELS, Counts, Priors, Rates
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_TEMPER = 0.6  # exponent of what sources say: their errors go together
+_SURE = 0.8  # posterior from which a token teaches its slot type a word: EM drifts into common words otherwise
+_COMMON = 0.002  # share of the tokens above which a word is common
+
+
+@dataclass
+class _Batch:
+    """Formulations of one intent. B of them, L tokens, K states."""
+
+    rows: list[int]
+    words: Ints  # (B, L)
+    mask: NDArray[np.bool_]
+    states: Ints  # (K,): rows of `Rates.words`
+    slots: Ints  # allowed types
+
+
+@dataclass
+class SlotModel:
+    """A fitted model; `decode` labels formulations, also such as it has not seen."""
+
+    vocabulary: Mapping[str, int]
+    types: tuple[str, ...]
+    intents: Mapping[str, int]
+    allowed: Mapping[str, tuple[int, ...]]
+    common: NDArray[np.bool_]
+    rates: Rates = field(repr=False)
+
+    def decode(self, sightings: Sequence[Sighting]) -> list[tuple[Tags, float]]:
+        """The most probable tags of each formulation and their posterior, in order.
+
+        Formulations of an intent that the model does not know have the tags O and the posterior 0.
+
+        Cost: O(tokens x states^2) time; memory of one intent's formulations.
+        """
+        found: list[tuple[Tags, float]] = [(("O",) * len(s.tokens), 0.0) for s in sightings]
+        for batch in _batches(self, sightings):
+            emitted = _emissions(self, sightings, batch)
+            moves = _moves(self, batch, sightings[batch.rows[0]].intent)
+            names = self._names(batch)
+            total = forward(emitted, moves, batch.mask)[1]
+            paths, scores = best(emitted, moves, batch.mask)
+            for row, path, score, whole in zip(batch.rows, paths, scores, total, strict=True):
+                tags = tuple(names[k] for k in path[: len(sightings[row].tokens)])
+                found[row] = tags, float(min(1.0, np.exp(score - whole)))
+        return found
+
+    def _names(self, batch: _Batch) -> list[str]:
+        return ["O", *(f"{p}-{self.types[s]}" for s in batch.slots for p in "BI")]
+
+
+def allowed_slots(signatures: Iterable[tuple[str, Iterable[str]]], least: float = 0.005) -> dict[str, dict[str, float]]:
+    """How often each slot type occurs in an utterance of each intent.
+
+    Args:
+        signatures: (intent, slot types) of annotated utterances, of any language.
+        least: rate below which a type counts as an annotator's slip, in intents of which enough is known.
+    """
+    seen: dict[str, int] = defaultdict(int)
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for intent, names in signatures:
+        seen[intent] += 1
+        for name in names:
+            counts[intent][name] += 1
+    return {
+        intent: {name: n / seen[intent] for name, n in sorted(counts[intent].items()) if n >= least * seen[intent]}
+        for intent in sorted(seen)
+    }
+
+
+def rarely_bare(signatures: Iterable[tuple[str, Iterable[str]]]) -> frozenset[str]:
+    """Intents less than half of whose annotated utterances, of any language, are without a slot.
+
+    For them "no slot here" is no finding: it is right in half of the cases, and would teach a tagger to be silent.
+    """
+    seen: dict[str, int] = defaultdict(int)
+    bare: dict[str, int] = defaultdict(int)
+    for intent, names in signatures:
+        seen[intent] += 1
+        bare[intent] += not list(names)
+    return frozenset(intent for intent, n in seen.items() if bare[intent] < 0.5 * n)
+
+
+def heard_slots(sightings: Iterable[Sighting]) -> dict[str, dict[str, float]]:
+    """As `allowed_slots`, from what a model tagged: for intents of which nothing is annotated."""
+    heard = [
+        (s.intent, [tag[2:] for tag in tagging.tags if tag is not None and tag[:1] == "B"])
+        for s in sightings
+        for tagging in s.taggings
+        if tagging.source != "other"
+    ]
+    return allowed_slots(heard)
+
+
+def fit_slots(
+    sightings: Sequence[Sighting],
+    rates: Mapping[str, Mapping[str, float]],
+    fillers: Iterable[tuple[str, Sequence[str], float]] = (),
+    *,
+    iterations: int = 1,
+) -> SlotModel:
+    """Fit the model.
+
+    Args:
+        sightings: formulations of one language, annotated ones among them or none.
+        rates: for each intent the allowed slot types and how many of each an utterance has (`allowed_slots`).
+        fillers: (slot type, words, weight) known from elsewhere: answers to clarifications, values of another
+            language's gold that are spelt alike.
+        iterations: of EM. One is best by measurement: unannotated, the likelihood rises further by calling frequent
+            carriers fillers.
+
+    Returns:
+        The model of the last iteration.
+
+    Cost: O(iterations x tokens x states^2) time: 2,000 formulations take about 2 s on one core; memory
+    8 (1 + 4 S) V bytes for S slot types and V words.
+    """
+    known = list(fillers)
+    spoken = sorted({w for s in sightings for w in s.tokens})
+    vocabulary = {word: i for i, word in enumerate(spoken, start=1)}
+    types = tuple(sorted({t for allowed in rates.values() for t in allowed}))
+    place = {name: i for i, name in enumerate(types)}
+    intents = {name: i for i, name in enumerate(sorted(rates))}
+    allowed = {name: tuple(place[t] for t in sorted(rates[name])) for name in intents}
+    spoken_counts = np.zeros(len(vocabulary) + 1)
+    for s in sightings:
+        for w in s.tokens:
+            spoken_counts[vocabulary[w]] += s.weight
+    common = spoken_counts > _COMMON * spoken_counts.sum()
+    q = (spoken_counts + 0.5) / (spoken_counts + 0.5).sum()
+    base = Priors(vocabulary, place, intents, rates, q, known, _mean_length(sightings))
+    model = SlotModel(vocabulary, types, intents, allowed, common, base.rates(Counts.empty(base)))
+    batches = list(_batches(model, sightings))
+    for _ in range(iterations):
+        counts = Counts.empty(base)
+        for batch in batches:
+            _expect(model, sightings, batch, counts)
+        model.rates = base.rates(counts)
+    return model
+
+
+def _mean_length(sightings: Sequence[Sighting]) -> float:
+    lengths = [len(s.tokens) for s in sightings]
+    return max(1.0, float(np.mean(lengths))) if lengths else 1.0
+
+
+def _batches(model: SlotModel, sightings: Sequence[Sighting]) -> Iterable[_Batch]:
+    by_intent: dict[str, list[int]] = defaultdict(list)
+    for i, s in enumerate(sightings):
+        if s.tokens and s.intent in model.allowed:
+            by_intent[s.intent].append(i)
+    for intent in sorted(by_intent):
+        rows = by_intent[intent]
+        length = max(len(sightings[i].tokens) for i in rows)
+        words = np.zeros((len(rows), length), np.int64)
+        mask = np.zeros((len(rows), length), bool)
+        for b, i in enumerate(rows):
+            coded = [model.vocabulary.get(w, 0) for w in sightings[i].tokens]
+            words[b, : len(coded)] = coded
+            mask[b, : len(coded)] = True
+        slots = np.array(model.allowed[intent], np.int64)
+        states = np.array([0, *(1 + 2 * s + k for s in slots for k in (0, 1))], np.int64)
+        yield _Batch(rows, words, mask, states, slots)
+
+
+def _levels(counts: Sequence[int]) -> Ints:
+    return np.searchsorted(np.array(LEVELS), np.array(counts, np.int64), side="left")
+
+
+def _relations(sighting: Sighting, names: Sequence[str]) -> Iterable[tuple[str, float, list[tuple[int, int]]]]:
+    """Each tagging as (source, weight, [(token, state it names; -1 for a type that the intent does not allow)])."""
+    index = {name: k for k, name in enumerate(names)}
+    for tagging in sighting.taggings:
+        told = [(i, index.get(tag, -1)) for i, tag in enumerate(tagging.tags) if tag is not None]
+        if told and tagging.weight > 0:
+            yield tagging.source, tagging.weight, told
+
+
+def _relation(said: int, states: int) -> Ints:
+    """For each state, how a tag relates to it: 0 right, 1 right type, 2 nothing said, 3 other type."""
+    found = np.full(states, 3, np.int64)
+    if said == 0:
+        found[:] = 2
+    elif said > 0:
+        found[said] = 0
+        found[said + 1 if said % 2 else said - 1] = 1
+    return found
+
+
+def _emissions(model: SlotModel, sightings: Sequence[Sighting], batch: _Batch) -> Floats:
+    """Log-likelihood of everything observed at each token under each state, (B, L, K)."""
+    rates, names = model.rates, model._names(batch)
+    states, k = batch.states, len(batch.states)
+    a = model.intents[sightings[batch.rows[0]].intent]
+    emitted = np.log(rates.words[states][:, batch.words] + FLOOR).transpose(1, 2, 0)
+    emitted[..., 0] = np.log(rates.carriers[a][batch.words] + FLOOR)
+    kept_log, lost_log = np.log(rates.kept), np.log1p(-rates.kept)
+    level_log = np.log(rates.substituted)
+    of_class = np.array([1, *([0] * (k - 1))])  # 1 carrier, 0 filler
+    for b, i in enumerate(batch.rows):
+        s = sightings[i]
+        n = len(s.tokens)
+        if s.partners > 0:
+            shared = np.array(s.kept)
+            is_common = model.common[batch.words[b, :n]].astype(int)
+            for c in (0, 1):
+                gain = kept_log[c, is_common] * shared + lost_log[c, is_common] * (s.partners - shared)
+                emitted[b, :n, of_class == c] += _TEMPER * gain
+        if s.substituted:
+            level = _levels(s.substituted)
+            emitted[b, :n] += _TEMPER * level_log[of_class][:, level].T
+        for source, weight, told in _relations(s, names):
+            filler, silent = rates.filler[source], rates.carrier[source]
+            spread = np.array([1.0, 1.0, 1.0, 1.0 / max(k - 3, 1)])
+            table = np.log(np.maximum(filler * spread, FLOOR))
+            for i_token, said in told:
+                likely = table[_relation(said, k)]
+                likely[0] = np.log(silent if said == 0 else (1 - silent) / max(k - 1, 1))
+                emitted[b, i_token] += _TEMPER * weight * likely
+        if s.gold is not None:
+            index = {name: j for j, name in enumerate(names)}
+            for i_token, tag in enumerate(s.gold):
+                if tag is not None and tag in index:
+                    sure = np.full(k, -1e3)
+                    sure[index[tag]] = 0.0
+                    emitted[b, i_token] += sure
+    return emitted
+
+
+def _moves(model: SlotModel, batch: _Batch, intent: str) -> Floats:
+    """Transition probabilities into each token, (B, L, K, K); into the first token only row 0 counts."""
+    rates, a, slots = model.rates, model.intents[intent], batch.slots
+    k = len(batch.states)
+    b, length = batch.words.shape
+    moves = np.zeros((b, length, k, k))
+    previous = np.concatenate([np.zeros((b, 1), np.int64), batch.words[:, :-1]], 1)
+    opens = rates.opens[a, slots]
+    relative = np.ones((b, length, len(slots)))
+    relative[:, 1:] = rates.opens_after[previous[:, 1:]][..., slots]
+    fresh = np.clip(opens * relative, 1e-5, 0.9)
+    fresh /= np.maximum(1.0, fresh.sum(-1, keepdims=True) / 0.95)
+    closed = 1 - fresh.sum(-1)
+    moves[..., 0, 0] = closed
+    moves[..., 0, 1::2] = fresh
+    again = np.clip(np.broadcast_to(opens, fresh.shape), 1e-5, 0.9)
+    rest = 1 - again.sum(-1)
+    for j, s in enumerate(slots):
+        on = np.clip(rates.goes_on_after[previous, s], 0.01, 0.99)
+        for k_from in (1 + 2 * j, 2 + 2 * j):
+            moves[..., k_from, 2 + 2 * j] = on
+            moves[..., k_from, 0] = (1 - on) * np.maximum(rest, 0.05)
+            moves[..., k_from, 1::2] += (1 - on)[..., None] * again
+    return moves
+
+
+def _expect(model: SlotModel, sightings: Sequence[Sighting], batch: _Batch, counts: Counts) -> None:
+    """Add the expected counts of one intent's formulations."""
+    intent = sightings[batch.rows[0]].intent
+    a, slots, names = model.intents[intent], batch.slots, model._names(batch)
+    emitted, moves = _emissions(model, sightings, batch), _moves(model, batch, intent)
+    ahead, _ = forward(emitted, moves, batch.mask)
+    behind, likely = backward(emitted, moves, batch.mask)
+    weight = np.array([sightings[i].weight for i in batch.rows])
+    scale = weight[:, None] * batch.mask
+    gamma = ahead * behind
+    gamma /= np.maximum(gamma.sum(-1, keepdims=True), 1e-300)
+    weighted = gamma * scale[..., None]
+    flat = batch.words.ravel()
+    sharp = np.where(gamma >= _SURE, gamma, 0.0) * scale[..., None]
+    for j, state in enumerate(batch.states):
+        np.add.at(counts.words[state], flat, (sharp if j else weighted)[..., j].ravel())
+    np.add.at(counts.carriers[a], flat, weighted[..., 0].ravel())
+    # What moved: xi (B, L - 1, K, K), and the first token's openings.
+    if len(slots):
+        xi = ahead[:, :-1, :, None] * moves[:, 1:] * (likely * behind)[:, 1:, None, :]
+        xi /= np.maximum(xi.sum((-1, -2), keepdims=True), 1e-300)
+        xi *= scale[:, 1:, None, None]
+        counts.opens[a][slots] += weighted[:, 0, 1::2].sum(0) + xi[:, :, :, 1::2].sum((0, 1, 2))
+        counts.could_open[a] += weighted[:, 0].sum() + xi.sum() - xi[:, :, :, 2::2].sum()
+        before = batch.words[:, :-1].ravel()
+        opened = xi[:, :, 0, 1::2].reshape(-1, len(slots))
+        np.add.at(counts.could_open_after, before, xi[:, :, 0].sum(-1).ravel())
+        for j, s in enumerate(slots):
+            np.add.at(counts.opens_after[:, s], before, opened[:, j])
+            inside = slice(1 + 2 * j, 3 + 2 * j)
+            on = xi[:, :, inside, 2 + 2 * j].sum(-1)
+            left = xi[:, :, inside].sum((-1, -2)) - on
+            counts.goes_on[s] += on.sum()
+            counts.ends[s] += left.sum()
+            np.add.at(counts.goes_on_after[:, s], before, on.ravel())
+            np.add.at(counts.ends_after[:, s], before, left.ravel())
+    for b, i in enumerate(batch.rows):
+        _expect_observed(model, sightings[i], gamma[b], batch.words[b], names, counts)
+
+
+def _expect_observed(
+    model: SlotModel, s: Sighting, gamma: Floats, words: Ints, names: Sequence[str], counts: Counts
+) -> None:
+    n, k = len(s.tokens), len(names)
+    filler = 1 - gamma[:n, 0]
+    if s.partners > 0:
+        shared, is_common = np.array(s.kept), model.common[words[:n]].astype(int)
+        for c, share in ((0, filler), (1, gamma[:n, 0])):
+            np.add.at(counts.kept[c, :, 0], is_common, s.weight * share * shared)
+            np.add.at(counts.kept[c, :, 1], is_common, s.weight * share * (s.partners - shared))
+    if s.substituted:
+        level = _levels(s.substituted)
+        np.add.at(counts.substituted[0], level, s.weight * filler)
+        np.add.at(counts.substituted[1], level, s.weight * gamma[:n, 0])
+    for source, weight, told in _relations(s, names):
+        for i, said in told:
+            relation = _relation(said, k)
+            for r in range(4):
+                counts.filler[source][r] += s.weight * weight * gamma[i, 1:][relation[1:] == r].sum()
+            counts.carrier[source][0 if said == 0 else 1] += s.weight * weight * gamma[i, 0]

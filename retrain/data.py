@@ -1,0 +1,112 @@
+"""Training examples and where they come from: annotated files (gold) and frozen snapshots of the lake."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from retrain.tables import read_table
+from schemas.annotated import Annotated, read_annotated
+from schemas.errors import InputError
+from schemas.lake import Lake
+from schemas.predictor import Interpretation, Slot
+
+READABLE_SPLITS = ("train", "dev")  # of annotated files: nothing in this room reads a test partition
+
+
+@dataclass(frozen=True)
+class Example:
+    """One labelled utterance.
+
+    `slots` is None where the slots are unknown: the tagger learns nothing from the example. `weight`
+    multiplies its losses. `split` is train, dev or gate; `source` gold, pseudo_label or held_out;
+    `group` ties gate rows of one held-out turn together: each is a possible answer, `weight` its probability.
+    """
+
+    utterance: str
+    locale: str
+    intent: str
+    slots: tuple[Slot, ...] | None = ()
+    weight: float = 1.0
+    split: str = "train"
+    source: str = "gold"
+    group: str = ""
+
+    @property
+    def annotated(self) -> Annotated:
+        """The example as gold; unknown slots count as none."""
+        return Annotated(self.utterance, self.locale, Interpretation(self.intent, self.slots or ()), self.split)
+
+
+def from_annotated(rows: Iterable[Annotated], weight: float = 1.0) -> list[Example]:
+    """Gold examples of annotated rows; their partition becomes the split."""
+    return [
+        Example(r.utterance, r.locale, r.interpretation.intent, r.interpretation.slots, weight, r.partition)
+        for r in rows
+    ]
+
+
+def read_gold(files: Iterable[Path | str], splits: Sequence[str] = READABLE_SPLITS) -> list[Example]:
+    """Train and dev partitions of MASSIVE-format files as examples.
+
+    Raises:
+        InputError: a file is missing or not in the format, or the test partition is asked for.
+    """
+    if not set(splits) <= set(READABLE_SPLITS):
+        raise InputError(f"training reads {' and '.join(READABLE_SPLITS)} partitions only, not {', '.join(splits)}")
+    return [example for file in files for example in from_annotated(read_annotated(file, splits))]
+
+
+def read_snapshot(lake: Lake, snapshot_id: str, splits: Sequence[str] = ("train", "dev", "gate")) -> list[Example]:
+    """Rows of one frozen snapshot, from `training_sets` at the lake's published version, in a stable order.
+
+    Raises:
+        InputError: no snapshot is published, or none of that id.
+    """
+    version = lake.version("training_sets")
+    rows = read_table(lake, "training_sets", version=version, where=[("snapshot_id", "=", snapshot_id)])
+    if not rows:
+        raise InputError(
+            f"no snapshot {snapshot_id} in the lake at {lake.path} (training_sets version {version}): "
+            "run the step `training_sets`, or give an id it has published"
+        )
+    examples = [
+        Example(
+            row["utterance"],
+            row["locale"],
+            row["intent"],
+            None if row["slots"] is None else tuple(Slot(**slot) for slot in row["slots"]),
+            row["weight"],
+            row["split"],
+            row["source"],
+            row["group_id"],
+        )
+        for row in sorted(rows, key=lambda row: row["example_id"])
+        if row["split"] in splits
+    ]
+    for example in examples:
+        faults = [s for s in example.slots or () if not 0 <= s.start < s.end <= len(example.utterance)]
+        if faults:
+            raise InputError(f"snapshot {snapshot_id}: slot {faults[0]} lies outside {example.utterance!r}")
+    return examples
+
+
+def in_stable_order(examples: Iterable[Example]) -> list[Example]:
+    """Sorted by content, so that training does not depend on the order in which files or rows were read."""
+    return sorted(examples, key=lambda e: (e.locale, e.utterance, e.intent, e.slots or (), e.weight, e.split, e.source))
+
+
+def fingerprint(examples: Iterable[Example]) -> str:
+    """16 hex digits that name a set of examples, whatever its order."""
+    digest = hashlib.blake2b(digest_size=8)
+    for e in in_stable_order(examples):
+        slots = None if e.slots is None else [(s.name, s.start, s.end) for s in e.slots]
+        digest.update(repr((e.utterance, e.locale, e.intent, slots, round(e.weight, 9), e.split)).encode())
+    return digest.hexdigest()
+
+
+def lighter(examples: Iterable[Example], factor: float) -> list[Example]:
+    """The examples with their weights multiplied by `factor`."""
+    return [replace(e, weight=e.weight * factor) for e in examples]

@@ -1,0 +1,226 @@
+"""The gate: a challenger becomes champion only where it is, with confidence, not worse than the champion.
+
+Evidence, in this order: gate rows of the snapshot (labels from users kept out of the votes, which a
+challenger could not have learnt by heart) with gold dev rows of the target locale; where these are too few,
+gold dev rows of the source locale, and the report says so. No test partition is ever read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from statistics import NormalDist
+
+import numpy as np
+
+from retrain import registry
+from retrain.data import Example, read_gold, read_snapshot
+from retrain.interval import paired_lower_bound
+from retrain.tables import append_rows
+from schemas.errors import InputError
+from schemas.lake import Lake
+from schemas.predictor import Predictor
+from schemas.settings import GateSettings, Settings
+
+
+@dataclass(frozen=True)
+class Report:
+    """One decision, as it stands in `gate_reports`. Differences and accuracies are fractions of 1."""
+
+    locale: str
+    challenger: str
+    champion: str | None
+    snapshot_id: str
+    passed: bool
+    reason: str
+    examples: int
+    challenger_accuracy: float | None
+    champion_accuracy: float | None
+    lower_bound: float | None
+    margin: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the figures say, before anyone has names."""
+
+    passed: bool
+    reason: str
+    challenger_accuracy: float
+    champion_accuracy: float
+    lower_bound: float
+
+
+def _answers(predictor: Predictor, rows: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
+    """bool (n,), (n,): intent right; intent and slots right (False where the slots are unknown)."""
+    found: dict[int, tuple[bool, bool]] = {}
+    for locale in sorted({e.locale for e in rows}):
+        chosen = [i for i, e in enumerate(rows) if e.locale == locale]
+        for i, answer in zip(chosen, predictor.predict([rows[i].utterance for i in chosen], locale), strict=True):
+            said, gold = answer.interpretation, rows[i]
+            right = said.intent == gold.intent
+            spans = {(s.name, s.start, s.end) for s in said.slots}
+            exact = right and gold.slots is not None and spans == {(s.name, s.start, s.end) for s in gold.slots}
+            found[i] = right, exact
+    table = np.array([found[i] for i in range(len(rows))], bool).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def _bound(challenger: np.ndarray, champion: np.ndarray, confidence: float) -> float:
+    gained, lost = int((challenger & ~champion).sum()), int((~challenger & champion).sum())
+    return paired_lower_bound(gained, lost, len(challenger), confidence)
+
+
+def decide(
+    challenger: Predictor, champion: Predictor | None, rows: Sequence[Example], settings: GateSettings
+) -> Verdict:
+    """Compare two models on labelled rows.
+
+    Passes if the one-sided lower bound of the difference in intent accuracy lies above -margin, and, where
+    at least `min_examples` rows have known slots, that of exact match too. With no champion the opponent is
+    the majority class of the rows, margin 0, intents only: a launch model has to know something.
+
+    Cost: two predictions a row.
+    """
+    intents, exact = _answers(challenger, rows)
+    sure = f"{settings.confidence:.0%} bound"
+    if champion is None:
+        majority = Counter(e.intent for e in rows).most_common(1)[0][0]
+        other = np.array([e.intent == majority for e in rows])
+        bound = _bound(intents, other, settings.confidence)
+        passed = bound > 0
+        reason = (
+            f"no champion: {'beats' if passed else 'does not beat'} the majority class ({majority}) "
+            f"by {intents.mean() - other.mean():+.3f} ({sure} {bound:+.3f})"
+        )
+        return Verdict(passed, reason, float(intents.mean()), float(other.mean()), bound)
+    other, other_exact = _answers(champion, rows)
+    bound = _bound(intents, other, settings.confidence)
+    faults = (
+        []
+        if bound > -settings.margin
+        else [f"intent accuracy {intents.mean() - other.mean():+.3f} ({sure} {bound:+.3f})"]
+    )
+    known = np.array([e.slots is not None for e in rows])
+    said = f"intent accuracy {intents.mean() - other.mean():+.3f} ({sure} {bound:+.3f})"
+    if known.sum() >= settings.min_examples:
+        exact_bound = _bound(exact[known], other_exact[known], settings.confidence)
+        gain = f"exact match {exact[known].mean() - other_exact[known].mean():+.3f} ({sure} {exact_bound:+.3f})"
+        said += f", {gain}"
+        if exact_bound <= -settings.margin:
+            faults.append(gain)
+    reason = f"not worse by {settings.margin}: {said}"
+    if faults:
+        reason = f"may be worse by {settings.margin}: {', '.join(faults)}"
+    return Verdict(not faults, reason, float(intents.mean()), float(other.mean()), bound)
+
+
+def decide_on_turns(
+    challenger: Predictor, champion: Predictor, rows: Sequence[Example], settings: GateSettings
+) -> Verdict:
+    """Compare two models on turns of held-out users, without a label.
+
+    The rows of one turn (`group`) are the answers that its user gave evidence for: the one that was served (source
+    `held_out`), with the probability that its intent was right, and the one that a rephrase got, with that of the
+    pair. A model scores the probability of its answer. An answer that nobody has evidence for is right with the
+    probability that the known ones leave, times the model's skill in such cases: where it departs from what was
+    served and a rephrase tells another intent, how often it says that one. Counting such an answer as wrong would
+    favour the champion, whose answers the evidence is about; crediting it with the model's hits on all evidence would
+    favour whoever departs. Passes if the one-sided normal bound of the mean paired difference lies above -margin.
+
+    Cost: two predictions a turn.
+    """
+    turns: dict[str, dict[str, float]] = {}
+    text: dict[str, Example] = {}
+    for row in rows:
+        key = row.group or row.utterance
+        text[key] = row
+        turns.setdefault(key, {})[row.intent] = row.weight
+    first = list(text.values())
+    served = {row.group or row.utterance: row.intent for row in rows if row.source == "held_out"}
+    told = [row for row in rows if row.source == "rephrased"]
+
+    def scores(predictor: Predictor) -> np.ndarray:
+        found = predictor.predict([e.utterance for e in first], first[0].locale)
+        said = {key: answer.interpretation.intent for key, answer in zip(turns, found, strict=True)}
+        departed = [row for row in told if said[row.group or row.utterance] != served.get(row.group or row.utterance)]
+        hit = sum(row.weight for row in departed if said[row.group or row.utterance] == row.intent)
+        skill = hit / max(sum(row.weight for row in departed), 1e-9)
+        return np.array(
+            [known.get(said[key], max(0.0, 1 - sum(known.values())) * skill) for key, known in turns.items()]
+        )
+
+    mine, other = scores(challenger), scores(champion)
+    gain = mine - other
+    error = float(gain.std(ddof=1) / np.sqrt(len(gain))) if len(gain) > 1 else 1.0
+    bound = float(gain.mean() - NormalDist().inv_cdf(settings.confidence) * error)
+    passed = bound > -settings.margin
+    reason = (
+        f"{'not worse' if passed else 'may be worse'} by {settings.margin}: expected intent accuracy "
+        f"{gain.mean():+.3f} ({settings.confidence:.0%} bound {bound:+.3f})"
+    )
+    return Verdict(passed, reason, float(mine.mean()), float(other.mean()), bound)
+
+
+def _verdict(
+    settings: Settings, contender: Predictor, incumbent: Predictor | None, lake: Lake, locale: str, snapshot_id: str
+) -> tuple[Verdict | None, int, str]:
+    """The verdict, on how many examples, and where they are from: the best evidence that there is enough of."""
+    # A launch model has no snapshot: it was trained on gold files alone.
+    rows = [] if snapshot_id.startswith("gold-") else read_snapshot(lake, snapshot_id, ("dev", "gate"))
+    gold = [*rows, *read_gold(settings.training.gold, ("dev",))]
+
+    def dev(wanted: str) -> list[Example]:
+        of_locale = (e for e in gold if e.split == "dev" and e.source == "gold" and e.locale == wanted)
+        return list({e.utterance: e for e in of_locale}.values())
+
+    least, source = settings.gate.min_examples, settings.training.source_locale
+    held_out = [e for e in rows if e.split == "gate" and e.locale == locale]
+    turns = len({e.group or e.utterance for e in held_out})
+    target = dev(locale)
+    if len(target) >= least:
+        return decide(contender, incumbent, target, settings.gate), len(target), f"gold dev rows of {locale}"
+    if turns >= least and incumbent is not None:
+        return decide_on_turns(contender, incumbent, held_out, settings.gate), turns, "turns of held-out users"
+    said = f"only {turns} turns of held-out users and {len(target)} gold dev rows of {locale}"
+    spare = dev(source)
+    if len(spare) < least:
+        return None, len(spare), f"too few examples to decide: {said}; gate.min_examples is {least}"
+    origin = f"gold dev rows of {source}, since there are {said}"
+    return decide(contender, incumbent, spare, settings.gate), len(spare), origin
+
+
+def gate(settings: Settings, lake: Lake, snapshot_id: str) -> Report:
+    """Decide whether the challenger of `settings.locale` may become champion; append the decision to
+    `gate_reports`.
+
+    Raises:
+        InputError: no launch locale, no challenger, no such snapshot. A refusal is a report that did not
+        pass.
+    """
+    locale = settings.locale
+    if locale is None:
+        raise InputError("no launch locale: set `locale` in sayagain.toml, or give --locale")
+    contender = registry.challenger(lake, locale)
+    if contender is None:
+        raise InputError(f"no challenger for {locale}: run `sayagain train` first")
+    incumbent = registry.champion(lake, locale)
+    verdict, examples, origin = _verdict(settings, contender, incumbent, lake, locale, snapshot_id)
+    reason = f"{verdict.reason} on {examples} {origin}" if verdict else origin
+    report = Report(
+        locale,
+        contender.version,
+        incumbent.version if incumbent else None,
+        snapshot_id,
+        verdict is not None and verdict.passed,
+        reason,
+        examples,
+        verdict.challenger_accuracy if verdict else None,
+        verdict.champion_accuracy if verdict else None,
+        verdict.lower_bound if verdict else None,
+        settings.gate.margin,
+    )
+    append_rows(lake, "gate_reports", [{**vars(report), "decided_at": datetime.now(UTC)}])
+    return report

@@ -1,0 +1,203 @@
+"""Benchmarks of learning: the closed loop against its baselines, and slot labels against gold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sayagain.show import console, metric_rows, percent, working
+
+Massive = Annotated[Path, typer.Option(help="A MASSIVE-format folder (plain or .gz).")]
+Source = Annotated[str, typer.Option(help="The mature language.")]
+Locale = Annotated[str, typer.Option(help="Launch locale.")]
+Seeds = Annotated[int, typer.Option(min=0, help="Annotated utterances of the launch locale.")]
+Parallel = Annotated[list[Path] | None, typer.Option(help="TSV file of sentence<TAB>translation, for the encoder.")]
+Crowd = Annotated[str, typer.Option("--population", help="Named population of simulated users.")]
+Users = Annotated[int, typer.Option(min=10, help="Simulated users a round.")]
+Sample = Annotated[int, typer.Option(min=0, help="Train utterances of each locale; 0 takes all.")]
+Work = Annotated[Path | None, typer.Option(help="Folder for lakes and models, kept; by default beside --out.")]
+
+
+def add_to(bench: typer.Typer) -> None:
+    """Register the commands in the group of benchmarks."""
+    bench.command("loop")(loop)
+    bench.command("slots")(slots)
+    bench.command("budget")(budget)
+    bench.command("label-models")(label_models)
+
+
+def _options(out: Path, work: Path | None, **chosen: Any) -> Any:
+    from benchmarks.loop import LoopOptions
+    from jobs.spark import check_java
+
+    check_java()
+    chosen["parallel"] = tuple(chosen.get("parallel") or ())
+    chosen["sample"] = chosen["sample"] or None
+    return LoopOptions(out=work or out.with_suffix(""), **chosen)
+
+
+def loop(
+    context: typer.Context,
+    massive: Massive,
+    out: Annotated[Path, typer.Option(help="The report, JSON; a figure is written beside it.")],
+    locale: Locale,
+    source: Source = "en-US",
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    seed_labels: Seeds = 0,
+    parallel: Parallel = None,
+    population: Crowd = "launch",
+    arms: Annotated[str, typer.Option(help="Comma-separated; all by default.")] = "",
+    users: Users = 500,
+    sample: Sample = 0,
+    encoder: Annotated[bool, typer.Option("--encoder", help="Give our models the lake's encoder as input.")] = False,
+    work: Work = None,
+) -> None:
+    """Rounds of traffic, mining, retraining and gate, for our arm and its baselines; scored on test at the end.
+
+    Arms can run as separate processes with one --work folder; finished rounds are not played again.
+    """
+    from benchmarks.loop import ARMS, run_loop
+
+    # Without general parallel text there is no cross-lingual evidence to leave out.
+    everything = ARMS if parallel else tuple(name for name in ARMS if name != "ours-monolingual")
+    chosen = tuple(name.strip() for name in arms.split(",") if name.strip()) or everything
+    settings = context.obj.settings(seed=seed)
+    options = _options(
+        out, work, massive=massive, source=source, locale=locale, rounds=rounds, seed_labels=seed_labels,
+        parallel=parallel, population=population, users=users, sample=sample, arms=chosen, train_encoder=encoder,
+    )  # fmt: skip
+    with working("loop") as progress:
+
+        def say(line: str) -> None:
+            progress.update(progress.task_ids[0], description=line)
+            console.print(f"[dim]{line}[/dim]")
+
+        told = run_loop(settings, options, say)
+    from benchmarks.loop_figure import write_figure
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(told, indent=1, ensure_ascii=False), encoding="utf-8")
+    write_figure(told, out.with_suffix(".html"))
+    show_loop(told)
+    console.print(f"{out} has every figure, {out.with_suffix('.html')} the curves.")
+
+
+def show_loop(told: dict[str, Any]) -> None:
+    """Every arm after its last round."""
+    names = ("intent_accuracy", "slot_f1", "exact_match")
+
+    def figures(stage: dict[str, Any]) -> list[str]:
+        low_high = stage["interval"]
+        return [f"{percent(stage[n])} ({percent(low_high[n][0])}-{percent(low_high[n][1])})" for n in names]
+
+    rows: list[tuple[object, ...]] = [("launch", "", *figures(told["launch"]), "")]
+    for arm in told["arms"]:
+        last = arm["rounds"][-1]
+        turns = sum(row["turns"] for row in arm["rounds"])
+        closed = " / ".join(percent(arm["gap_closed"][n]) for n in names)
+        rows.append((arm["name"], f"{turns:,}", *figures(last), closed))
+    rows.append(("ceiling", "", *figures(told["ceiling"]), ""))
+    columns = ("", "turns", "intent", "slot F1", "exact match", "gap closed")
+    metric_rows(f"{told['locale']}, {told['seed_labels']} seed labels, seed {told['seed']}, percent", columns, rows)
+
+
+def slots(
+    context: typer.Context,
+    massive: Massive,
+    out: Annotated[Path, typer.Option(help="The report, JSON.")],
+    locale: Annotated[list[str], typer.Option(help="Launch locale; may be given again.")],
+    source: Source = "en-US",
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    seed_labels: Seeds = 300,
+    population: Crowd = "launch",
+    users: Users = 500,
+    sample: Sample = 4000,
+    work: Work = None,
+) -> None:
+    """Slots of the labels of one round of traffic with the launch model, against gold: evidence and projection."""
+    from benchmarks.slots import run_slots
+
+    settings = context.obj.settings(seed=seed)
+    told: list[dict[str, Any]] = []
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with working("slots") as progress:
+        for name in locale:
+            folder = (work or out.with_suffix("")) / name
+            options = _options(
+                out, folder, massive=massive, source=source, locale=name, rounds=1, seed_labels=seed_labels,
+                population=population, users=users, sample=sample,
+            )  # fmt: skip
+
+            def say(line: str) -> None:
+                progress.update(progress.task_ids[0], description=line)
+
+            told.append(run_slots(settings, options, say))
+            out.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    rows = [
+        (
+            row["locale"] if kind == "evidence" else "", kind, row[kind]["labels"],
+            *(percent(row[kind][n]) for n in ("settled", "precision", "recall", "f1", "exact", "recall_of_all")),
+        )
+        for row in told
+        for kind in ("evidence", "projection")
+    ]  # fmt: skip
+    columns = ("", "slots", "labels", "settled", "prec.", "recall", "F1", "exact", "recall of all")
+    metric_rows("Spans of accepted labels against gold, percent", columns, rows)
+
+
+def budget(
+    context: typer.Context,
+    work: Annotated[Path, typer.Argument(help="The folder of a finished loop.")],
+    out: Annotated[Path, typer.Option(help="The report, JSON.")],
+    arm: Annotated[str, typer.Option(help="Whose last training set.")] = "ours",
+) -> None:
+    """Where the rest of the gap was lost: a loop's last training set with the truth put in stage by stage."""
+    from benchmarks.budget import run_budget
+
+    with working("budget") as progress:
+        told = run_budget(
+            context.obj.settings(),
+            work,
+            lambda line: progress.update(progress.task_ids[0], description=line),
+            arm,
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    names = ("intent_accuracy", "slot_f1", "exact_match")
+    rows = [
+        (line["line"], line.get("labels", ""), *(percent(line[n]) for n in names),
+         " / ".join(f"{100 * line['gain'][n]:+.1f}" for n in names) if "gain" in line else "")
+        for line in told["lines"]
+    ]  # fmt: skip
+    metric_rows(f"{told['locale']}, {arm}, percent", ("", "labels", "intent", "slot F1", "exact match", "gain"), rows)
+
+
+def label_models(
+    context: typer.Context,
+    work: Annotated[Path, typer.Argument(help="The folder of a loop.")],
+    out: Annotated[Path, typer.Option(help="The report, JSON.")],
+    arm: Annotated[str, typer.Option(help="Whose lake.")] = "ours",
+) -> None:
+    """The label model beside the weighted majority, on a loop's last labels and the truth."""
+    from benchmarks.label_models import compare_label_models
+    from schemas.errors import InputError
+    from schemas.lake import Lake
+
+    if not (work / "loop.json").is_file():
+        raise InputError(f"{work} holds no loop: run `sayagain bench loop --work {work}` first")
+    locale = json.loads((work / "loop.json").read_text(encoding="utf-8"))["locale"]
+    folder = work / "arms" / arm
+    floor = context.obj.settings().labels.vote_floor
+    told = compare_label_models(Lake(folder / "lake").open(), folder / "truth", locale, floor)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    names = ("precision", "precision_of_all", "calibration_error")
+    metric_rows(
+        f"{locale}: {told['compared']} formulations, {told['accepted']} accepted, percent",
+        ("", "precision of as many", "of all", "calibration error"),
+        [(kind, *(percent(told[kind][n]) for n in names)) for kind in ("majority", "pooled", "apart")],
+    )

@@ -1,0 +1,130 @@
+"""Where things lie in a lake, and which version of each table is published.
+
+Delta has no transaction across tables, so a step publishes by writing its manifest last (an atomic rename), and
+every reader takes table versions from the manifests. What a killed step left behind is thus never read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import InputError
+
+FORMAT = 1  # raised when an older program could no longer read the lake
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the last published run of a step read and wrote. Versions are Delta table versions."""
+
+    step: str
+    run_id: str
+    inputs: dict[str, int]
+    outputs: dict[str, int]
+    counts: dict[str, int] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)  # parameters fitted by the run, snapshot id, ...
+
+
+@dataclass(frozen=True)
+class Lake:
+    """A lake's layout. Cheap to make; touches the disk only in its methods."""
+
+    path: Path
+
+    def table(self, name: str) -> Path:
+        """Folder of a Delta table."""
+        return self.path / name
+
+    @property
+    def registry(self) -> Path:
+        """Folder of the model registry: MLflow's SQLite store and artifacts."""
+        return self.path / "_registry"
+
+    @property
+    def encoders(self) -> Path:
+        """Folder of the encoders trained for this lake."""
+        return self.path / "_encoders"
+
+    @property
+    def expectations(self) -> Path:
+        """Folder of the Great Expectations context and its Data Docs."""
+        return self.path / "_expectations"
+
+    @property
+    def snapshots(self) -> Path:
+        """Folder of snapshot manifests and dataset cards."""
+        return self.path / "_snapshots"
+
+    @property
+    def _marker(self) -> Path:
+        return self.path / "_sayagain.json"
+
+    def open(self, *, create: bool = False) -> Lake:
+        """Check that the lake exists, can be written and is of a format this program reads.
+
+        Raises:
+            InputError: none of these; says which and what to do.
+        """
+        if not self._marker.is_file():
+            if not create:
+                raise InputError(f"no lake at {self.path}: run `sayagain ingest` first, or give --lake PATH")
+            if self.path.is_dir() and any(self.path.iterdir()):
+                raise InputError(f"{self.path} is not empty and no lake: give --lake another folder")
+            self._write(self._marker, {"format": FORMAT})
+        try:
+            found = int(json.loads(self._marker.read_text(encoding="utf-8"))["format"])
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{self._marker} is damaged: restore it, or move {self.path} away") from None
+        if found > FORMAT:
+            raise InputError(
+                f"the lake at {self.path} has format {found}, made by a newer Sayagain; "
+                f"this one reads up to {FORMAT}: upgrade, or give --lake another folder"
+            )
+        if create and not os.access(self.path, os.W_OK):
+            raise InputError(f"no permission to write to the lake at {self.path}: fix its owner or mode")
+        return self
+
+    def _write(self, path: Path, content: dict[str, Any]) -> None:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
+            temporary.replace(path)
+        except OSError as fault:
+            raise InputError(
+                f"cannot write to the lake at {self.path} ({fault.strerror}): fix its owner or mode, or give --lake"
+            ) from None
+
+    def manifest(self, step: str) -> Manifest | None:
+        """The last published manifest of a step, or None."""
+        path = self.path / "_manifests" / f"{step}.json"
+        return Manifest(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+    def publish(self, manifest: Manifest) -> None:
+        """Make a run's outputs the ones that readers see."""
+        self._write(self.path / "_manifests" / f"{manifest.step}.json", asdict(manifest))
+
+    def published(self) -> dict[str, int]:
+        """Every published table and its version."""
+        versions: dict[str, int] = {}
+        for path in sorted((self.path / "_manifests").glob("*.json")):
+            versions |= json.loads(path.read_text(encoding="utf-8"))["outputs"]
+        return versions
+
+    def version(self, table: str) -> int:
+        """The published version of a table.
+
+        Raises:
+            InputError: no run has published it yet; names the step that does.
+        """
+        from schemas.tables import BY_NAME
+
+        versions = self.published()
+        if table not in versions:
+            step = BY_NAME[table].writer.split(".")[-1]
+            raise InputError(f"the lake at {self.path} has no {table} yet: run the step `{step}` first")
+        return versions[table]

@@ -1,0 +1,67 @@
+"""Parallel text: a sentence and its translation, from TSV files or folders in Tatoeba's and Moses' form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+from schemas.errors import InputError
+
+_PIVOT = "eng"
+
+
+def _tsv(path: Path) -> Iterator[tuple[str, str]]:
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            left, tab, right = line.rstrip("\n").partition("\t")
+            if not tab:
+                raise InputError(f"{path}:{number}: expected sentence<TAB>translation")
+            yield left, right
+
+
+def read_side_by_side(one: Path, other: Path) -> Iterator[tuple[str, str]]:
+    """Two files, line by line.
+
+    Raises:
+        InputError: one has more lines than the other.
+    """
+    with one.open(encoding="utf-8") as lefts, other.open(encoding="utf-8") as rights:
+        for number, (left, right) in enumerate(zip_longest(lefts, rights), start=1):
+            if left is None or right is None:
+                raise InputError(f"{one} and {other} differ in their number of lines: one ends before line {number}")
+            yield left.rstrip("\n"), right.rstrip("\n")
+
+
+def pairs_of_folder(folder: Path) -> dict[str, tuple[Path, Path]]:
+    """Language code -> the two files of a folder: `NAME.swh-eng.swh` beside `NAME.swh-eng.eng`.
+
+    Raises:
+        InputError: there is no such pair.
+    """
+    found = {}
+    for other in sorted(folder.glob(f"*-{_PIVOT}.{_PIVOT}")):
+        language = other.name.removesuffix(f"-{_PIVOT}.{_PIVOT}").rpartition(".")[2]
+        one = other.with_name(other.name.removesuffix(_PIVOT) + language)
+        if one.is_file():
+            found[language] = (one, other)
+    if not found:
+        raise InputError(
+            f"{folder} has no parallel text: expected pairs of files such as x.swh-eng.swh and x.swh-eng.eng"
+        )
+    return found
+
+
+def read_parallel(path: Path) -> Iterator[tuple[str, str]]:
+    """Sentences and their translations from a TSV file, or from all pairs of files of a folder.
+
+    Raises:
+        InputError: it does not exist or a line has no tab; says where.
+    """
+    if path.is_dir():
+        for one, other in pairs_of_folder(path).values():
+            yield from read_side_by_side(one, other)
+    elif path.is_file():
+        yield from _tsv(path)
+    else:
+        raise InputError(f"encoder.parallel: no file or folder at {path}")

@@ -1,0 +1,89 @@
+"""The variants benchmark: scores against brute force, planted data, one small run, the plot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.variants import main, quadratic
+from benchmarks.variants_data import planted
+from benchmarks.variants_plot import plot
+from benchmarks.variants_scores import b_cubed, b_cubed_interval, pair_recall, true_pairs
+
+labels = st.integers(1, 30).flatmap(
+    lambda n: st.tuples(*(st.lists(st.integers(0, 5), min_size=n, max_size=n) for _ in range(2)))
+)
+
+
+@settings(deadline=None)
+@given(labels)
+def test_b_cubed_is_what_its_definition_says(drawn: tuple[list[int], list[int]]) -> None:
+    label, truth = drawn
+    precision = recall = 0.0
+    for i in range(len(label)):
+        together = [j for j in range(len(label)) if label[j] == label[i]]
+        alike = [j for j in range(len(label)) if truth[j] == truth[i]]
+        both = len(set(together) & set(alike))
+        precision += both / len(together) / len(label)
+        recall += both / len(alike) / len(label)
+    score = b_cubed(np.array(label), np.array(truth))
+    assert score.precision == pytest.approx(precision)
+    assert score.recall == pytest.approx(recall)
+    assert score.f1 == pytest.approx(2 * precision * recall / (precision + recall))
+    low, high = b_cubed_interval(np.array(label), np.array(truth), seed=1, draws=20)
+    assert 0 <= low <= high <= 1
+
+
+def test_pair_recall_counts_pairs_either_way_round() -> None:
+    wanted = np.array([[1, 5], [7, 2], [3, 4], [0, 9]])
+    left, right = np.array([5, 2, 8]), np.array([1, 7, 9])
+    assert pair_recall(left, right, wanted, rows=10) == 0.5
+
+
+def test_planted_members_are_near_each_other_and_true_pairs_are_exact() -> None:
+    sample = planted(3000, 64, seed=1)
+    assert np.bincount(sample.truth).max() <= 200
+    cosine = sample.vectors @ sample.vectors.T
+    same = sample.truth[:, None] == sample.truth[None, :]
+    np.fill_diagonal(same, False)
+    assert 0.65 < cosine[same].mean() < 0.8
+    pairs = true_pairs(sample.vectors, 5, 0.6, queries=100, seed=2)
+    np.fill_diagonal(cosine, -1)
+    for row in np.unique(pairs[:, 0]):
+        best = [j for j in np.argsort(-cosine[row])[:5] if cosine[row, j] >= 0.6]
+        assert set(pairs[pairs[:, 0] == row, 1].tolist()) == set(best)
+
+
+def test_what_is_too_slow_is_extrapolated_from_two_sizes() -> None:
+    def row(rows: int, seconds: float) -> dict[str, float]:
+        return {"rows": rows, "seconds": seconds}
+
+    assert quadratic([row(1000, 1.0)], 10_000) is None
+    assert quadratic([row(1000, 1.0), row(10_000, 100.0)], 100_000) == pytest.approx(10_000)
+    assert quadratic([row(1000, 1.0), row(10_000, 10.0)], 100_000) == pytest.approx(100)
+
+
+def test_one_small_run_prints_a_table_and_writes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, picture = tmp_path / "report.json", tmp_path / "plot.svg"
+    arguments = ["--out", str(out), "--plot", str(picture), "--sizes", "1500", "--dimensions", "32"]
+    assert main([*arguments, "--methods", "sayagain", "faiss_hnsw"]) == 0
+    report = json.loads(out.read_text())
+    ours, other = report["speed"]
+    assert (ours["method"], other["method"]) == ("sayagain", "faiss_hnsw")
+    assert ours["pair_recall"] > 0.999  # so few rows are compared exactly, on the grid
+    assert 0 < other["pair_recall"] <= 1
+    assert 0.3 < ours["b_cubed"]["f1"] <= 1
+    assert ours["seconds"] > 0
+    assert "| sayagain | 1,500 |" in capsys.readouterr().out
+    drawn = ElementTree.fromstring(picture.read_text())
+    assert len(drawn.findall("{http://www.w3.org/2000/svg}polyline")) == 2
+
+
+def test_an_empty_plot_is_still_a_picture() -> None:
+    assert ElementTree.fromstring(plot([])).tag.endswith("svg")

@@ -1,0 +1,90 @@
+"""The second pass of `pseudo_labels`, without Spark: which labels get slots, and which stay open."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pyarrow as pa
+
+from jobs.pseudo_labels import _STAGED, _settle, _Slots
+from mining.slot_evidence import annotated, in_frames, sighting
+from mining.slot_model import allowed_slots, fit_slots, rarely_bare
+from schemas.annotated import Annotated, parse_markup
+from schemas.predictor import Interpretation
+
+GOLD = [
+    ("alarm_set", "weka kengele [time : saa moja]"),
+    ("alarm_set", "niamshe [time : saa mbili]"),
+    ("alarm_set", "kengele [time : saa tatu] tafadhali"),
+    ("joke_tell", "niambie mzaha"),
+    ("joke_tell", "mzaha mwingine"),
+    ("joke_tell", "mzaha wa [topic : mbuzi]"),
+] * 3
+
+
+def _gold() -> list[Annotated]:
+    rows = []
+    for intent, marked in GOLD:
+        text, slots = parse_markup(marked)
+        rows.append(Annotated(text, "sw-KE", Interpretation(intent, slots)))
+    return rows
+
+
+def _row(text: str, intent: str, status: str = "accepted", seen: bool = True) -> dict[str, Any]:
+    empty: dict[str, Any] = dict.fromkeys(_STAGED.names)
+    return empty | {
+        "formulation_id": text,
+        "locale": "sw-KE",
+        "utterance": text,
+        "cluster_id": "c",
+        "status": status,
+        "why": "",
+        "intent": intent,
+        "intents": [],
+        "users": 9,
+        "own_users": 9,
+        "events": 9,
+        "sources": [],
+        "pair_ids": [],
+        "sighting": pickle.dumps(sighting(text, intent, (), (), ())) if seen else None,
+    }
+
+
+def _settled(rows: list[dict[str, Any]], least: float) -> dict[str, dict[str, Any]]:
+    gold = _gold()
+    taught = [annotated(r.utterance, r.interpretation.intent, r.interpretation.slots) for r in gold]
+    model = fit_slots(in_frames(taught), allowed_slots(r.signature for r in gold))
+    of_locale = _Slots(
+        model, {i: [t for t in taught if t.intent == i] for i in model.intents}, rarely_bare(r.signature for r in gold)
+    )
+    ordered = sorted(rows, key=lambda r: (r["intent"] or "", r["utterance"]))
+    batches = pa.Table.from_pylist(ordered, schema=_STAGED).to_batches()
+    made = [row for batch in _settle({"sw-KE": of_locale}, least)(batches) for row in batch.to_pylist()]
+    assert len(made) == len(rows)
+    return {row["utterance"]: row for row in made}
+
+
+def test_which_labels_get_slots() -> None:
+    found = _settled(
+        [
+            _row("niamshe saa tatu", "alarm_set"),
+            _row("niamshe tafadhali", "alarm_set"),  # nothing found, where there nearly always is something
+            _row("niambie mzaha mwingine", "joke_tell"),  # nothing found, where there mostly is nothing
+            _row("weka kengele saa mbili", "alarm_set", "too_few_users"),
+            _row("kengele", "alarm_set", "contested", seen=False),
+        ],
+        0.3,
+    )
+    assert [(s["name"], s["value"]) for s in found["niamshe saa tatu"]["slots"]] == [("time", "saa tatu")]
+    assert found["niamshe saa tatu"]["slot_posterior"] > 0.3
+    assert found["niamshe tafadhali"]["slots"] is None
+    assert found["niambie mzaha mwingine"]["slots"] == []
+    assert found["weka kengele saa mbili"]["slots"] is None
+    assert found["kengele"]["slots"] is None
+
+
+def test_below_the_threshold_all_stay_open() -> None:
+    found = _settled([_row("niamshe saa tatu", "alarm_set"), _row("niambie mzaha", "joke_tell")], 1.0)
+    assert all(row["slots"] is None or row["slot_posterior"] >= 1.0 for row in found.values())
+    assert all(row["slot_posterior"] is not None for row in found.values())

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from toy_language import CYRILLIC, toy_rows, toy_settings
+
+from retrain.batches import Lexicon, batches, encode
+from retrain.data import Example
+from retrain.encoder import SubwordVectors
+from retrain.evaluate import evaluate
+from retrain.model import (
+    Architecture,
+    Network,
+    bio_constraints,
+    crf_log_partition,
+    crf_score,
+    grow,
+    viterbi,
+)
+from retrain.predictor import TorchPredictor
+from retrain.train import finetune, pretrain, train
+from retrain.vocabulary import Vocabulary
+from schemas.annotated import write_annotated
+from schemas.errors import InputError
+from schemas.lake import Lake
+
+SMALL = Architecture(8, 8, 8, 0.0)
+
+
+def weights(predictor: TorchPredictor) -> dict[str, torch.Tensor]:
+    return predictor.network.state_dict()
+
+
+def test_a_toy_language_is_learnt(toy_model: TorchPredictor) -> None:
+    figures = evaluate(toy_model, [e.annotated for e in toy_rows(200, 3)])
+    assert figures.intent_accuracy > 0.95
+    assert figures.slot_f1 > 0.9
+
+
+def test_crf_agrees_with_enumeration() -> None:
+    torch.manual_seed(1)
+    tags, lengths = 5, torch.tensor([4, 1, 3])
+    scores, transitions, starts = torch.randn(3, 4, tags), torch.randn(tags, tags), torch.randn(tags)
+    allowed, begins = bio_constraints(tags)
+    transitions, starts = transitions.masked_fill(~allowed, -1e4), starts.masked_fill(~begins, -1e4)
+    mask = torch.arange(4)[None, :] < lengths[:, None]
+    best, total = (
+        viterbi(scores, transitions, starts, mask),
+        crf_log_partition(scores, transitions, starts, mask),
+    )
+    for b, length in enumerate(lengths.tolist()):
+        paths = list(itertools.product(range(tags), repeat=length))
+        found = torch.tensor(
+            [
+                starts[p[0]]
+                + sum(scores[b, i, t] for i, t in enumerate(p))
+                + sum(transitions[s, t] for s, t in itertools.pairwise(p))
+                for p in paths
+            ]
+        )
+        assert float(total[b]) == pytest.approx(float(torch.logsumexp(found, 0)), abs=1e-4)
+        assert tuple(best[b, :length].tolist()) == paths[int(found.argmax())]
+    assert torch.allclose(
+        crf_score(scores, best, transitions, starts, mask)[0],
+        starts[best[0, 0]] + scores[0, range(4), best[0]].sum() + transitions[best[0, :-1], best[0, 1:]].sum(),
+    )
+
+
+def test_an_inside_tag_follows_nothing_but_its_own_span() -> None:
+    torch.manual_seed(2)
+    network = Network(SMALL, Vocabulary(slots=("a", "b"), intents=("x",)))
+    mask = torch.ones(50, 6, dtype=torch.bool)
+    tags, _ = network.best_tags(3 * torch.randn(50, 6, 5), mask)
+    for row in tags.tolist():
+        for before, tag in itertools.pairwise([0, *row]):
+            assert tag % 2 == 1 or tag == 0 or before in (tag - 1, tag)
+
+
+def test_growing_keeps_what_was_learnt(toy_model: TorchPredictor) -> None:
+    vocabulary = toy_model.vocabulary.grown(toy_rows(40, 9, "xx-XX", foreign=True))
+    torch.manual_seed(0)
+    larger = grow(toy_model.network, vocabulary)
+    for name, old in weights(toy_model).items():
+        new = larger.state_dict()[name]
+        assert torch.equal(new[tuple(slice(0, n) for n in old.shape)], old), name
+    assert len(vocabulary.words) > len(toy_model.vocabulary.words)
+    texts = [e.utterance for e in toy_rows(30, 4)]
+    kept = TorchPredictor(larger, vocabulary)
+    assert [p.interpretation for p in kept.predict(texts)] == [p.interpretation for p in toy_model.predict(texts)]
+
+
+def test_masked_slots_do_not_move_the_tagger() -> None:
+    rows = [replace(e, slots=None) for e in toy_rows(32, 1)]
+    vocabulary = Vocabulary().grown(toy_rows(32, 1))
+    torch.manual_seed(0)
+    network, lexicon = Network(SMALL, vocabulary), Lexicon(vocabulary, None)
+    for batch, targets in batches(encode(rows, vocabulary, lexicon), lexicon, 8, np.random.default_rng(0)):
+        _, scores = network(batch)
+        losses = network.tag_losses(scores, targets.tags, batch.mask) * targets.tag_weights
+        torch.autograd.backward(losses.sum())
+    for name in ("transitions", "starts", "tags.weight", "to_tags.weight"):
+        assert float(network.get_parameter(name).grad.abs().max()) == 0, name  # type: ignore[union-attr]
+
+
+def test_weights_of_examples_count() -> None:
+    good = toy_rows(120, 1)
+    bad = [replace(e, intent="taxi_book", weight=0.0) for e in toy_rows(120, 2)]
+    model = pretrain(toy_settings(), good + bad)
+    assert evaluate(model, [e.annotated for e in toy_rows(100, 3)]).intent_accuracy > 0.9
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    rows, few = toy_rows(60, 1), toy_rows(30, 5, "xx-XX", foreign=True)
+    settings = toy_settings(pretrain_epochs=2, finetune_epochs=1)
+
+    def made(order: int) -> dict[str, torch.Tensor]:
+        start = pretrain(settings, rows[::order])
+        return weights(finetune(settings, start, few[::order], source=rows, epochs=2))
+
+    one, two = made(1), made(-1)
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_finetuning_leaves_its_start_alone_and_learns_the_new_language(toy_model: TorchPredictor) -> None:
+    before = {k: v.clone() for k, v in weights(toy_model).items()}
+    judged = [e.annotated for e in toy_rows(150, 8, "xx-XX", foreign=True)]
+    few = toy_rows(80, 7, "xx-XX", foreign=True)
+    tuned = finetune(toy_settings(), toy_model, few, source=toy_rows(200, 1), locale="xx-XX", epochs=8)
+    assert all(torch.equal(before[k], v) for k, v in weights(toy_model).items())
+    assert evaluate(toy_model, judged).intent_accuracy < 0.7
+    assert evaluate(tuned, judged).intent_accuracy > 0.9
+    assert evaluate(tuned, [e.annotated for e in toy_rows(150, 3)]).exact_match > 0.85  # rehearsal kept it
+
+
+def test_pretraining_is_cached_by_content(lake: Lake, tmp_path: Path) -> None:
+    rows = toy_rows(60, 1) + toy_rows(40, 2, split="dev")
+    write_annotated(tmp_path / "en-US.jsonl", [e.annotated for e in rows])
+    calls: list[str] = []
+    settings = toy_settings(pretrain_epochs=1, gold=[tmp_path / "en-US.jsonl"])
+
+    def note(stage: str, *_: object) -> None:
+        calls.append(stage)
+
+    first = train(settings, lake, progress=note)
+    second = train(settings, lake, progress=note)
+    assert calls == ["pretrain"]
+    assert first.run_id == second.run_id
+    assert first.locale == "xx-XX"
+    assert all(torch.equal(v, weights(second.predictor)[k]) for k, v in weights(first.predictor).items())
+    with pytest.raises(InputError, match="no launch locale"):
+        train(settings.model_copy(update={"locale": None}), lake)
+    with pytest.raises(InputError, match="en-US"):
+        train(toy_settings(), lake)
+
+
+def test_save_and_load_give_identical_answers(toy_model: TorchPredictor, tmp_path: Path) -> None:
+    texts = [
+        "wake me at noon",
+        "",
+        "?!",
+        "größe 東京 zzz",
+        *(e.utterance for e in toy_rows(30, 4)),
+        "a " * 90,
+    ]
+    again = TorchPredictor.load(toy_model.save(tmp_path / "m"), "name/1")
+    assert again.predict(texts) == toy_model.predict(texts)
+    assert again.version == "name/1"
+    assert not [p for p in (tmp_path / "m").iterdir() if p.suffix not in (".json", ".safetensors")]
+    with pytest.raises(InputError, match="no model"):
+        TorchPredictor.load(tmp_path)
+
+
+def test_answers_do_not_depend_on_company(toy_model: TorchPredictor) -> None:
+    texts = [e.utterance for e in toy_rows(12, 4)]
+    together, alone = toy_model.predict(texts), [toy_model.predict([t])[0] for t in texts]
+    assert [p.interpretation for p in together] == [p.interpretation for p in alone]
+    assert [p.confidence for p in together] == pytest.approx([p.confidence for p in alone], abs=1e-5)
+    for p in together:
+        assert 1 >= p.confidence >= p.alternatives[0][1] >= p.alternatives[1][1] >= 0
+
+
+def static_encoder(folder: Path, words: list[str], vectors: np.ndarray) -> Path:
+    from safetensors.numpy import save_file
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token=words[0]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    (folder / "0_StaticEmbedding").mkdir(parents=True)
+    tokenizer.save(str(folder / "0_StaticEmbedding" / "tokenizer.json"))
+    save_file({"embedding.weight": vectors}, folder / "0_StaticEmbedding" / "model.safetensors")
+    return folder
+
+
+def test_an_encoder_carries_meaning_across_languages(tmp_path: Path) -> None:
+    """Carrier words and their Cyrillic spellings share vectors, so zero-shot works."""
+    source = toy_rows(300, 1)
+    words = sorted({w for e in source for w in e.utterance.split()})
+    random = np.random.default_rng(0).normal(size=(len(words) + 1, 24)).astype(np.float32)
+    both = ["[unknown]", *words, *(w.translate(CYRILLIC) for w in words)]
+    rows = [0, *range(1, len(words) + 1), *range(1, len(words) + 1)]
+    encoder = SubwordVectors(static_encoder(tmp_path / "e", both, random[rows]))
+    judged = [e.annotated for e in toy_rows(150, 8, "xx-XX", foreign=True)]
+    model = pretrain(toy_settings(pretrain_epochs=8), source, encoder=encoder)
+    figures = evaluate(model, judged)
+    assert figures.intent_accuracy > 0.8
+    loaded = TorchPredictor.load(model.save(tmp_path / "m"))
+    assert evaluate(loaded, judged) == figures
+    with pytest.raises(InputError, match="StaticEmbedding"):
+        SubwordVectors(tmp_path / "nowhere")
+
+
+def test_an_unlabelled_utterance_without_words_is_answered(toy_model: TorchPredictor) -> None:
+    assert toy_model.predict([]) == []
+    assert toy_model.predict(["..."])[0].interpretation.slots == ()
+    assert pretrain(toy_settings(pretrain_epochs=1), [Example("...", "en-US", "x"), Example("", "en-US", "y")])

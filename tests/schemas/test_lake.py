@@ -1,0 +1,50 @@
+"""The lake's layout and its manifests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import InputError
+from schemas.lake import Lake, Manifest
+from schemas.tables import ALL, BY_NAME
+
+
+def test_a_manifest_comes_back_as_it_was_published(lake) -> None:
+    made = lake()
+    manifest = Manifest("turns", "r1", {"interactions": 3}, {"turns": 5}, {"rows": 7}, {"shares": [0.5, None]})
+    assert made.manifest("turns") is None
+    made.publish(manifest)
+    assert made.manifest("turns") == manifest
+    assert made.version("turns") == 5
+    made.publish(Manifest("ingest", "r2", {}, {"interactions": 4, "quarantine": 1}))
+    assert made.published() == {"interactions": 4, "quarantine": 1, "turns": 5}
+    assert [p.name for p in (made.path / "_manifests").iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_table_that_is_not_published_names_its_step(lake) -> None:
+    with pytest.raises(InputError, match="has no turns yet: run the step `turns` first"):
+        lake().version("turns")
+
+
+def test_what_is_no_lake(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no lake at"):
+        Lake(tmp_path / "none").open()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "holiday.jpg").write_text("")
+    with pytest.raises(InputError, match="is not empty and no lake"):
+        Lake(tmp_path / "full").open(create=True)
+    made = Lake(tmp_path / "made").open(create=True)
+    (made.path / "_sayagain.json").write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        made.open()
+
+
+def test_every_table_has_a_key_among_its_columns_and_one_meaning_a_column() -> None:
+    assert len(BY_NAME) == len(ALL)
+    for table in ALL:
+        assert set(table.key) <= set(table.names)
+        assert set(table.partition_by) <= set(table.names)
+        assert len(set(table.names)) == len(table.names)
+        assert all(column.doc for column in table.columns)
