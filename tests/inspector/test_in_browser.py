@@ -60,6 +60,11 @@ def test_a_pair_is_found_and_explained(served: str) -> None:
             60,
             "charts and tables",
         )
+        window.see("1 found")  # rephrases come first; the German pair is a repeat
+        window.type("input[aria-label='Words']", "wecker")
+        window.see("No pair fits this search.")
+        window.open(served + "/?pair=p-german")
+        window.see("2 found")
         window.type("input[aria-label='Words']", "wecker")
         window.see("1 found")
         window.see("Stell den <b>Wecker</b>")
