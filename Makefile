@@ -10,6 +10,9 @@ AIRFLOW_STAMP := $(AIRFLOW)/.installed
 # Evaluated where it is used, so that `make help` and `make clean` work on any machine.
 MISSING = $(shell PYTHON='$(PYTHON)' .ci/machine)
 
+# Ivy fetches them once, when the first session starts.
+JARS := 'from jobs.spark import session; from schemas.settings import Settings; session(Settings()).stop()'
+
 # torch's threads wait asleep, not spinning: on two busy cores that is up to ten times faster.
 export OMP_WAIT_POLICY := PASSIVE
 
@@ -26,6 +29,7 @@ $(STAMP): requirements-dev.txt pyproject.toml | machine
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@echo "fetching Spark's jars"; $(BIN)/python -c $(JARS) >$(VENV)/jars.log 2>&1 || { tail -n 5 $(VENV)/jars.log; exit 1; }
 	@touch $@
 
 setup: $(STAMP) ## make .venv with exact versions; a second call does nothing

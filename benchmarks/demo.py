@@ -7,7 +7,9 @@ trained on all annotations. Test wordings are read once, after the last round.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +22,7 @@ from benchmarks.rounds import ceiling, launch, of_loop, retrain_and_gate, scored
 from benchmarks.scoring import MiningScore, example_pairs, read_truth, score_mining
 from jobs.ingest import ingest
 from jobs.pipeline import mine
+from jobs.spark import start_beside
 from retrain import registry
 from retrain.predictor import TorchPredictor
 from schemas.errors import InputError
@@ -32,6 +35,7 @@ from simulator.phrasebook import Phrasebook
 from simulator.population import Population, population
 
 _MARK = ".sayagain-demo"
+_PHRASEBOOK_EPOCHS = 3  # of pretraining: the phrasebook's templates are learnt by then, and the ceiling is no lower
 Say = Callable[[str], None]
 
 
@@ -109,12 +113,16 @@ def run_demo(settings: Settings, options: DemoOptions, say: Say) -> dict[str, An
     crowd: Population = population(options.population).model_copy(update={"users": options.users})
     gold = write_gold(book, options.out / "gold", options.source, options.locale, options.seed_labels, settings.seed)
     settings = of_loop(settings, options.out / "lake", options.source, options.locale, gold)
+    if options.massive is None and "pretrain_epochs" not in settings.training.model_fields_set:
+        brief = settings.training.model_copy(update={"pretrain_epochs": _PHRASEBOOK_EPOCHS})
+        settings = settings.model_copy(update={"training": brief})
     lake = Lake(settings.lake).open(create=True)
+    start_beside(settings)
     say(f"launch: training on {options.source} and {options.seed_labels} seed labels of {options.locale}")
     launched = launch(settings, lake)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as beside:
         say(f"ceiling: training on every annotation of {options.locale}, beside the rounds")
-        best = beside.submit(_train_ceiling, settings.model_dump(), options, options.out / "ceiling")
+        best = beside.submit(_train_ceiling, settings.model_dump(), options, options.out / "ceiling", os.getpid())
         rounds = [_round(number, settings, options, lake, book, crowd, say) for number in range(1, options.rounds + 1)]
         best.result()
     say("scoring the launch model, every round's champion and the ceiling on wordings that no user spoke")
@@ -160,8 +168,15 @@ def run_demo(settings: Settings, options: DemoOptions, say: Say) -> dict[str, An
     return report
 
 
-def _train_ceiling(plain: dict[str, Any], options: DemoOptions, folder: Path) -> None:
-    """In a process of its own: it needs nothing of the rounds, and Spark plans on one core."""
+def _train_ceiling(plain: dict[str, Any], options: DemoOptions, folder: Path, parent: int) -> None:
+    """In a process of its own: it needs nothing of the rounds, and Spark plans on one core. Ends with its parent."""
+
+    def leave() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=leave, daemon=True).start()
     settings = Settings(**plain)
     ceiling(settings, catalogue(options, settings.seed), Lake(settings.lake).registry).save(folder)
 

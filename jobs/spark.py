@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 
 from delta import configure_spark_with_delta_pip
 from pyspark.sql import SparkSession
@@ -69,3 +70,14 @@ def session(settings: Settings) -> SparkSession:
     started = configure_spark_with_delta_pip(builder).getOrCreate()
     started.sparkContext.setLogLevel(settings.log_level.upper())
     return started
+
+
+def start_beside(settings: Settings) -> None:
+    """Start the session in a thread, for a caller who has other work before the first step; does nothing when one runs.
+
+    Raises:
+        InputError: no fit Java.
+    """
+    if SparkSession.getActiveSession() is None:
+        check_java()
+        threading.Thread(target=session, args=(settings,), daemon=True).start()

@@ -144,7 +144,7 @@ class TrainingSettings(_Section):
     pretrain_epochs: Count = 8
     finetune_epochs: Count = 12
     learning_rate: Positive = 2e-3
-    threads: Count = 2
+    threads: Count = 1  # at the default sizes a second one gains nothing
     gold_weight: Annotated[float, Field(gt=0, le=100)] = (
         3.0  # of the launch locale's annotated rows, beside pseudo-labels
     )
