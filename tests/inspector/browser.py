@@ -91,13 +91,34 @@ class Browser:
 
     def type(self, selector: str, text: str) -> None:
         """Put a text into a field and press enter."""
-        found = self._call("/element", {"using": "css selector", "value": selector})[ELEMENT]
-        self._call(f"/element/{found}/value", {"text": text + ENTER})
+        self._act(selector, 0, "value", {"text": text + ENTER})
 
     def click(self, selector: str, number: int = 0) -> None:
         """Click on the n-th element of a selector."""
-        found = self._call("/elements", {"using": "css selector", "value": selector})[number][ELEMENT]
-        self._call(f"/element/{found}/click", {})
+        self._act(selector, number, "click", {})
+
+    def _act(self, selector: str, number: int, action: str, content: dict[str, Any], seconds: float = 60) -> None:
+        """Act on an element of a page at rest; found anew where the page was drawn again in between."""
+        refused = f"no element {number} of {selector}"
+
+        def done() -> bool:
+            nonlocal refused
+            if self.run("return document.querySelector('[data-test-script-state=running]') !== null"):
+                return False
+            try:
+                found = self._call("/elements", {"using": "css selector", "value": selector})
+                if len(found) <= number:
+                    return False
+                self._call(f"/element/{found[number][ELEMENT]}/{action}", content)
+            except urllib.error.HTTPError as fault:  # stale, or covered for a moment
+                refused = fault.read().decode(errors="replace")[:300]
+                return False
+            return True
+
+        try:
+            wait_for(done, seconds, f"{action} on {selector}")
+        except TimeoutError as fault:
+            raise AssertionError(f"{fault}: {refused}; the page says:\n{self.text()}") from None
 
     def screenshot(self, path: Path) -> None:
         """Write what is seen as a PNG."""
