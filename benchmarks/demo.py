@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from simulator.phrasebook import Phrasebook
 from simulator.population import Population, population
 
 _MARK = ".sayagain-demo"
-_PHRASEBOOK_EPOCHS = 3  # of pretraining: the phrasebook's templates are learnt by then, and the ceiling is no lower
+_PHRASEBOOK_EPOCHS = 3  # of pretraining; launch and ceiling stay within the intervals of eight epochs
 Say = Callable[[str], None]
 
 
@@ -122,7 +122,7 @@ def run_demo(settings: Settings, options: DemoOptions, say: Say) -> dict[str, An
     launched = launch(settings, lake)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as beside:
         say(f"ceiling: training on every annotation of {options.locale}, beside the rounds")
-        best = beside.submit(_train_ceiling, settings.model_dump(), options, options.out / "ceiling", os.getpid())
+        best = beside.submit(_train_ceiling, settings.model_dump(), options, options.out / "ceiling")
         rounds = [_round(number, settings, options, lake, book, crowd, say) for number in range(1, options.rounds + 1)]
         best.result()
     say("scoring the launch model, every round's champion and the ceiling on wordings that no user spoke")
@@ -168,15 +168,21 @@ def run_demo(settings: Settings, options: DemoOptions, say: Say) -> dict[str, An
     return report
 
 
-def _train_ceiling(plain: dict[str, Any], options: DemoOptions, folder: Path, parent: int) -> None:
-    """In a process of its own: it needs nothing of the rounds, and Spark plans on one core. Ends with its parent."""
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, killed or not: a pool's worker would wait on."""
 
-    def leave() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
+    def watch() -> None:
+        parent = parent_process()
+        assert parent is not None, "for processes that multiprocessing has started"
+        parent.join()
         os._exit(1)
 
-    threading.Thread(target=leave, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _train_ceiling(plain: dict[str, Any], options: DemoOptions, folder: Path) -> None:
+    """In a process of its own: it needs nothing of the rounds, and Spark plans on one core."""
+    end_with_parent()
     settings = Settings(**plain)
     ceiling(settings, catalogue(options, settings.seed), Lake(settings.lake).registry).save(folder)
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 from delta import configure_spark_with_delta_pip
 from pyspark.sql import SparkSession
@@ -73,11 +74,11 @@ def session(settings: Settings) -> SparkSession:
 
 
 def start_beside(settings: Settings) -> None:
-    """Start the session in a thread, for a caller who has other work before the first step; does nothing when one runs.
+    """Start the session in a thread, beside a caller's other work; nothing to do when one runs."""
 
-    Raises:
-        InputError: no fit Java.
-    """
+    def start() -> None:
+        with suppress(Exception):  # the first step tries again, and its error reaches the user
+            session(settings)
+
     if SparkSession.getActiveSession() is None:
-        check_java()
-        threading.Thread(target=session, args=(settings,), daemon=True).start()
+        threading.Thread(target=start, daemon=True).start()

@@ -100,7 +100,7 @@ def pretrain(
     Raises:
         InputError: no training rows.
 
-    Cost: see the benchmarks; 11,514 rows and 8 epochs about a minute on two cores.
+    Cost: as `fit`'s, 1.7 ms a row and epoch on one core without AVX-512.
     """
     rows = in_stable_order(_split(examples, "train"))
     dev = in_stable_order(_split(examples, "dev"))
