@@ -14,7 +14,6 @@ from typing import Any
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
-from benchmarks.scoring import read_lake
 from jobs.lake import digest
 from mining.slots import project
 from retrain import registry
@@ -52,9 +51,9 @@ class Log:
     def of(cls, lake: Lake, locale: str) -> Log:
         """Read a lake."""
         columns = ["formulation_id", "user_id", "utterance", "text", "interpretation", "response", "friction"]
-        turns = read_lake(lake, "turns", [*columns, "held_out", "locale"])
+        turns = lake.rows("turns", [*columns, "held_out", "locale"])
         columns = ["source_formulation", "user_id", "target_interpretation", "kind", "held_out", "locale"]
-        pairs = read_lake(lake, "rephrase_pairs", columns)
+        pairs = lake.rows("rephrase_pairs", columns)
         return cls(
             locale,
             [t for t in turns if t["locale"] == locale and t["text"] and not t["held_out"]],

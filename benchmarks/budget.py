@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.loop import Loop, LoopOptions
 from benchmarks.rounds import METRICS, figures
-from benchmarks.scoring import read_lake, read_truth
+from benchmarks.scoring import read_truth
 from retrain.data import Example, read_gold, read_snapshot
 from retrain.evaluate import outcomes
 from retrain.predictor import TorchPredictor
@@ -54,7 +54,7 @@ def meanings(lake: Lake, truth: dict[str, dict[str, Any]], locale: str) -> dict[
     seen: dict[str, Counter[tuple[str, str, tuple[Slot, ...]]]] = defaultdict(Counter)
     users: dict[str, set[str]] = defaultdict(set)
     columns = ["interaction_id", "formulation_id", "user_id", "utterance", "text", "locale", "held_out"]
-    for turn in read_lake(lake, "turns", columns):
+    for turn in lake.rows("turns", columns):
         meant = truth.get(turn["interaction_id"])
         if turn["locale"] != locale or turn["held_out"] or not turn["text"] or not meant or not meant["gold_intent"]:
             continue

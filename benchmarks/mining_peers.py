@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
 from pyspark.sql import SparkSession, Window
 from pyspark.sql import functions as F
 from rapidfuzz import fuzz
@@ -29,8 +28,7 @@ def with_pandas(lake: Lake, out: Path) -> int:
 
     O(turns log turns) time on one core; all turns in memory.
     """
-    delta = DeltaTable(lake.table("interactions"), version=lake.version("interactions"))
-    turns = delta.to_pyarrow_table(columns=_COLUMNS).to_pandas()
+    turns = lake.dataset("interactions").to_table(columns=_COLUMNS).to_pandas()
     turns = turns.sort_values(["user_id", "occurred_at", "interaction_id"], ignore_index=True)
     text = turns["utterance"].str.lower()
     found = []

@@ -83,16 +83,14 @@ def _stage(name: str, folder: Path, traffic: SyntheticTraffic, turns: int, memor
 def quality(folder: Path) -> dict[str, dict[str, float]]:
     """Of each method's pairs: how many are two tries of one task, and how many failed tries that go on were found."""
     import pyarrow.dataset as ds
-    from deltalake import DeltaTable
 
     truth = ds.dataset(folder / "truth", format="parquet", exclude_invalid_files=True).to_table()
     names = truth.column("interaction_id").to_pandas().str[1:].astype("int64")
     task = truth.column("task_id").to_pandas().set_axis(names)
     lake = Lake(folder / "lake").open()
-    ours = DeltaTable(lake.table("rephrase_pairs"), version=lake.version("rephrase_pairs"))
     ordered = task.sort_index().to_numpy()
     reworded = int((ordered[1:] == ordered[:-1]).sum())
-    tables = {"ours": ours.to_pyarrow_table(columns=["source", "target"])}
+    tables = {"ours": lake.dataset("rephrase_pairs").to_table(["source", "target"])}
     for peer in ("pandas", "sql"):
         if (folder / f"{peer}.parquet").exists():
             tables[peer] = ds.dataset(folder / f"{peer}.parquet", format="parquet").to_table(["source", "target"])

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
 
 from schemas.lake import Lake
 from schemas.normalise import normalise
@@ -53,13 +52,6 @@ def read_truth(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def read_lake(lake: Lake, table: str, columns: list[str]) -> list[dict[str, Any]]:
-    """Columns of a table at its published version."""
-    delta = DeltaTable(lake.table(table), version=lake.version(table))
-    rows: list[dict[str, Any]] = delta.to_pyarrow_table(columns=columns).to_pylist()
-    return rows
-
-
 def _same_goal(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return one["task_id"] == other["task_id"] and one["goal_id"] is not None and one["goal_id"] == other["goal_id"]
 
@@ -89,7 +81,7 @@ def gold_labels(
     intents: dict[str, Counter[str]] = defaultdict(Counter)
     slots: dict[str, Counter[frozenset[tuple[str, str]]]] = defaultdict(Counter)
     spoken: Counter[str] = Counter()
-    for turn in read_lake(lake, "turns", ["interaction_id", "formulation_id", "locale"]):
+    for turn in lake.rows("turns", ["interaction_id", "formulation_id", "locale"]):
         if turn["locale"] != locale:
             continue
         spoken[turn["formulation_id"]] += 1
@@ -104,16 +96,14 @@ def gold_labels(
 def score_mining(lake: Lake, truth: dict[str, dict[str, Any]], locale: str) -> MiningScore:
     """Score the published pairs and labels against `read_truth`. O(turns) time and memory."""
     pairs = [
-        p for p in read_lake(lake, "rephrase_pairs", ["source", "target", "kind", "locale"])
+        p for p in lake.rows("rephrase_pairs", ["source", "target", "kind", "locale"])
         if p["kind"] == "rephrase" and p["locale"] == locale
     ]  # fmt: skip
     right = [p["source"] for p in pairs if _same_goal(truth[p["source"]], truth[p["target"]])]
     rewordable = _rewordable(truth)
     intents, slots, spoken = gold_labels(lake, truth, locale)
     wanted = ["formulation_id", "locale", "status", "intent", "slots"]
-    labels = [
-        r for r in read_lake(lake, "pseudo_labels", wanted) if r["status"] == "accepted" and r["locale"] == locale
-    ]
+    labels = [r for r in lake.rows("pseudo_labels", wanted) if r["status"] == "accepted" and r["locale"] == locale]
     intent_right = sum(_top(intents[r["formulation_id"]]) == r["intent"] for r in labels)
     settled = [r for r in labels if r["slots"] is not None]
     slots_right = sum(
@@ -151,7 +141,7 @@ def example_pairs(lake: Lake, truth: dict[str, dict[str, Any]], most: int = 12) 
         "target_interpretation",
         "posterior",
     ]
-    rows = [r for r in read_lake(lake, "rephrase_pairs", columns) if r["kind"] == "rephrase"]
+    rows = [r for r in lake.rows("rephrase_pairs", columns) if r["kind"] == "rephrase"]
     seen: set[tuple[str, str]] = set()
     chosen: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for row in sorted(rows, key=lambda r: (r["posterior"] < 0.9, hashlib.blake2b(r["source"].encode()).digest())):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.loop import Loop, LoopOptions
-from benchmarks.scoring import gold_labels, read_lake, read_truth
+from benchmarks.scoring import gold_labels, read_truth
 from jobs.lake import run_step
 from jobs.pipeline import STEPS
 from schemas.lake import Lake
@@ -73,7 +73,7 @@ def slots_of_lake(lake: Lake, truth: Path, locale: str, seed: int) -> SlotScore:
     """Score the published labels of a lake against the truth. O(turns)."""
     _, gold, _ = gold_labels(lake, read_truth(truth), locale)
     rows = [
-        r for r in read_lake(lake, "pseudo_labels", ["formulation_id", "locale", "status", "slots"])
+        r for r in lake.rows("pseudo_labels", ["formulation_id", "locale", "status", "slots"])
         if r["status"] == "accepted" and r["locale"] == locale and gold[r["formulation_id"]]
     ]  # fmt: skip
     best = [max(gold[r["formulation_id"]].items(), key=lambda item: (item[1], str(item[0])))[0] for r in rows]

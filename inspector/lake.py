@@ -111,10 +111,9 @@ class Published:
         if table not in self.versions:
             return None
         try:
-            delta = DeltaTable(self.lake.table(table), version=self.versions[table])
+            return self.lake.dataset(table, self.versions[table])
         except TableNotFoundError:  # a manifest without its table: somebody removed the folder
             return None
-        return delta.to_pyarrow_dataset()
 
     def rows(self, table: str, columns: tuple[str, ...] = (), condition: pc.Expression | None = None) -> pa.Table:
         """Rows of a table; none if it has not been published."""

@@ -7,21 +7,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
-
-from deltalake import DeltaTable
 
 from mining.audit import Audited, Share, draw, score
 from schemas.annotated import align_markup
 from schemas.errors import InputError
 from schemas.lake import Lake
 from schemas.normalise import normalise
-
-
-def _read(lake: Lake, table: str, columns: list[str]) -> list[dict[str, Any]]:
-    delta = DeltaTable(lake.table(table), version=lake.version(table))
-    rows: list[dict[str, Any]] = delta.to_pyarrow_table(columns=columns).to_pylist()
-    return rows
 
 
 def draw_audit(lake: Lake, locale: str, n: int, seed: int, out: Path) -> int:
@@ -39,7 +30,7 @@ def draw_audit(lake: Lake, locale: str, n: int, seed: int, out: Path) -> int:
         raise InputError(f"{out} exists, perhaps with a person's answers in it: give --out another file")
     turns = {
         t["interaction_id"]: t["utterance"]
-        for t in _read(lake, "turns", ["interaction_id", "locale", "utterance", "text"])
+        for t in lake.rows("turns", ["interaction_id", "locale", "utterance", "text"])
         if t["locale"] == locale and t["text"]
     }
     if not turns:
@@ -88,13 +79,13 @@ def score_audit(lake: Lake, path: Path) -> dict[str, Share]:
     """
     answers = _answers(path)
     columns = ["interaction_id", "formulation_id", "interpretation", "response", "friction"]
-    turns = {t["interaction_id"]: t for t in _read(lake, "turns", columns) if t["interaction_id"] in answers}
+    turns = {t["interaction_id"]: t for t in lake.rows("turns", columns) if t["interaction_id"] in answers}
     if missing := sorted(set(answers) - set(turns)):
         raise InputError(f"{path}: the lake has no turn {missing[0]} ({len(missing)} in all): was it drawn from it?")
     wanted = {t["formulation_id"] for t in turns.values()}
     labels = {
         r["formulation_id"]: r
-        for r in _read(lake, "pseudo_labels", ["formulation_id", "status", "intent", "slots"])
+        for r in lake.rows("pseudo_labels", ["formulation_id", "status", "intent", "slots"])
         if r["status"] == "accepted" and r["formulation_id"] in wanted
     }
     rows = []

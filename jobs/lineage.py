@@ -7,7 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
 
 from schemas.errors import InputError
 from schemas.lake import Lake
@@ -15,12 +14,7 @@ from schemas.normalise import formulation_id, normalise
 
 
 def _rows(lake: Lake, table: str, column: str, values: list[str], columns: list[str]) -> list[dict[str, Any]]:
-    delta = DeltaTable(lake.table(table), version=lake.version(table))
-    found = delta.to_pyarrow_dataset().to_table(
-        columns=columns, filter=pc.field(column).isin(pa.array(values, pa.string()))
-    )
-    rows: list[dict[str, Any]] = found.to_pylist()
-    return rows
+    return lake.rows(table, columns, pc.field(column).isin(pa.array(values, pa.string())))
 
 
 def lineage_of(lake: Lake, locale: str | None, text: str) -> dict[str, Any]:

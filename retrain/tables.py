@@ -27,12 +27,14 @@ def read_table(
     Cost: memory of the matching rows.
     """
     from deltalake import DeltaTable
+    from pyarrow.parquet import filters_to_expression
 
     path = str(lake.table(name))
     if not DeltaTable.is_deltatable(path):
         return []
-    table = DeltaTable(path, version=version)
-    rows: list[dict[str, Any]] = table.to_pyarrow_table(filters=list(where) if where else None).to_pylist()
+    files = lake.dataset(name, DeltaTable(path).version() if version is None else version)
+    condition = filters_to_expression(list(where)) if where else None
+    rows: list[dict[str, Any]] = files.to_table(filter=condition).to_pylist()
     return rows
 
 

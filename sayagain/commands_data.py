@@ -156,7 +156,8 @@ def status(context: typer.Context) -> None:
         rows.append((table.name, f"{held:,}", delta.version(), table.row))
     metric_rows(f"Lake {lake.path}", ("table", "rows", "version", "one row is"), rows)
     if DeltaTable.is_deltatable(str(lake.table(JOB_RUNS.name))):
-        runs = DeltaTable(lake.table(JOB_RUNS.name)).to_pyarrow_table().sort_by([("started_at", "descending")])
+        latest = DeltaTable(lake.table(JOB_RUNS.name)).version()
+        runs = lake.dataset(JOB_RUNS.name, latest).to_table().sort_by([("started_at", "descending")])
         last = [
             (
                 r["step"],

@@ -18,7 +18,7 @@ def explain(
     context: typer.Context, pair_id: Annotated[str, typer.Argument(help="As in the table rephrase_pairs.")]
 ) -> None:
     """Why a pair is believed: the waterfall of its match weights, and the session around it."""
-    from deltalake import DeltaTable
+    import pyarrow.compute as pc
 
     from schemas.errors import InputError
     from schemas.lake import Lake
@@ -26,9 +26,7 @@ def explain(
     lake = Lake(context.obj.settings().lake).open()
 
     def rows(table: str, column: str, value: str) -> list[dict[str, Any]]:
-        delta = DeltaTable(lake.table(table), version=lake.version(table))
-        found: list[dict[str, Any]] = delta.to_pyarrow_table(filters=[(column, "=", value)]).to_pylist()
-        return found
+        return lake.rows(table, where=pc.field(column) == value)
 
     found = rows("rephrase_pairs", "pair_id", pair_id)
     if not found:

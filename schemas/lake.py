@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schemas.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow.dataset
 
 FORMAT = 1  # raised when an older program could no longer read the lake
 
@@ -114,6 +118,38 @@ class Lake:
         for path in sorted((self.path / "_manifests").glob("*.json")):
             versions |= json.loads(path.read_text(encoding="utf-8"))["outputs"]
         return versions
+
+    def dataset(self, table: str, version: int | None = None) -> pyarrow.dataset.Dataset:
+        """The files of a Delta table as an Arrow dataset, for readers without a JVM; reads the log only.
+
+        Args:
+            version: Delta version; None takes the published one.
+
+        Raises:
+            InputError: no run has published it yet, and no version was asked for.
+            deltalake.exceptions.TableNotFoundError: the folder is gone.
+        """
+        from deltalake import DeltaTable
+        from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
+
+        path = self.table(table)
+        delta = DeltaTable(path, version=self.version(table) if version is None else version)
+        # Through deltalake's own file system Arrow's threads call Python, and one that still does so when the
+        # interpreter ends aborts the process (apache/arrow#34314).
+        return delta.to_pyarrow_dataset(filesystem=SubTreeFileSystem(str(path), LocalFileSystem()))
+
+    def rows(
+        self, table: str, columns: Sequence[str] | None = None, where: pyarrow.dataset.Expression | None = None
+    ) -> list[dict[str, Any]]:
+        """Rows of a table at its published version, as dictionaries; `where` is pushed down to the files.
+
+        Raises:
+            InputError: no run has published it yet; names the step that does.
+
+        Cost: memory of the matching rows.
+        """
+        found: list[dict[str, Any]] = self.dataset(table).to_table(columns=columns, filter=where).to_pylist()
+        return found
 
     def version(self, table: str) -> int:
         """The published version of a table.

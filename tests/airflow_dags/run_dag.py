@@ -37,8 +37,8 @@ from schemas.lake import Lake
 lake = Lake(Path(sys.argv[1]))
 versions = lake.published()
 for table in sys.argv[2:]:
-    version = versions.get(table)
-    rows = DeltaTable(lake.table(table), version=version).to_pyarrow_table().num_rows
+    version = versions[table] if table in versions else DeltaTable(lake.table(table)).version()
+    rows = lake.dataset(table, version).count_rows()
     assert rows, f"{table} is empty"
     print(f"  {table}: {rows} rows")
 """
