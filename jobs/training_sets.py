@@ -15,10 +15,10 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-import jobs.pseudo_labels
+import jobs.votes
 from jobs.encoder import gold_stamp
 from jobs.lake import Run, Step, spark_schema
-from jobs.pseudo_labels import intent_right, intent_survival, spoken_alone
+from jobs.votes import intent_right, intent_survival, spoken_alone
 from schemas.annotated import Annotated, read_annotated
 from schemas.errors import InputError
 from schemas.normalise import formulation_id, normalise
@@ -187,7 +187,8 @@ def _describe(run: Run, locale: str) -> None:
 Pseudo-labels mined from users' own rephrases, mixed with annotated examples. No annotator saw the pseudo-labelled rows.
 
 - Votes of held-out users ({run.settings.labels.held_out_users:.0%}) are in no label; their turns are the `gate` split.
-- Every pseudo-label has at least {run.settings.labels.vote_floor} distinct pseudonyms behind its cluster's intent.
+- Every pseudo-label has at least {run.settings.labels.vote_floor} distinct pseudonyms behind its intent,
+  users of near wordings counted in.
 - Rows whose `slots` are null train the intent only.
 
 | rows | number |
@@ -202,7 +203,7 @@ STEP = Step(
     reads=("pseudo_labels", "turns", "rephrase_pairs"),
     writes=(TRAINING_SETS,),
     settings=("training", "labels", "rephrase"),
-    code=(jobs.pseudo_labels,),
+    code=(jobs.votes,),
     run=_run,
     locale=True,
     also=gold_stamp,

@@ -121,7 +121,12 @@ def _run(run: Run) -> None:
     left = settled.select(F.col("formulation_id").alias("left"), F.col("intent").alias("one"))
     right = settled.select(F.col("formulation_id").alias("right"), F.col("intent").alias("other"))
     every = run.read("variant_edges")
-    edges = every.where("kind != 'cross_locale'").join(left, "left", "left").join(right, "right", "left").persist()
+    edges = (
+        every.where("kind in ('same_locale', 'rephrase')")
+        .join(left, "left", "left")
+        .join(right, "right", "left")
+        .persist()
+    )
     apart = edges.where("one != other").count()
     joined = edges.groupBy("locale", "left", "right").agg(F.max("cosine").alias("cosine"))
     rows = (

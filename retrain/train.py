@@ -33,6 +33,7 @@ from schemas.settings import Settings
 REHEARSAL = 0.5  # source gold rows an epoch, per target row
 MIN_REHEARSAL = 200  # rows an epoch
 MIN_UPDATES = 400  # few rows get more epochs, until they have this many steps of fine-tuning
+MAX_REPEATS = 4  # times that an annotated row is shown in an epoch, beside many more pseudo-labels
 MAX_SEEN = 40_000  # rows seen in fine-tuning, rehearsal counted: bounds its time
 _SOURCES = (
     "bio.py",
@@ -133,15 +134,26 @@ def pretrain(
 
 
 def balanced(rows: Sequence[Example], gold_weight: float) -> list[Example]:
-    """Annotated rows at `gold_weight` beside pseudo-labels of mean weight one; unchanged where there is only one kind.
+    """Annotated rows at `gold_weight` beside pseudo-labels of mean weight one, shown up to `MAX_REPEATS` times as long
+    as they are fewer; unchanged where there is only one kind.
 
-    A label is right three times of four, an annotation always: many labels must not outvote a few annotations.
+    Labels are wrong now and then and often leave the slots open, annotations never: many labels must not outvote a few
+    annotations, nor keep the tagger from them.
     """
     mined = [e.weight for e in rows if e.source == "pseudo_label"]
     if not mined or len(mined) == len(rows):
         return list(rows)
     mean = max(sum(mined) / len(mined), 1e-9)
-    return [replace(e, weight=e.weight / mean if e.source == "pseudo_label" else e.weight * gold_weight) for e in rows]
+    shown = max(1, min(MAX_REPEATS, len(mined) // (len(rows) - len(mined))))
+    return [
+        made
+        for e in rows
+        for made in (
+            [replace(e, weight=e.weight / mean)]
+            if e.source == "pseudo_label"
+            else [replace(e, weight=e.weight * gold_weight)] * shown
+        )
+    ]
 
 
 def finetune(

@@ -74,7 +74,7 @@ def test_counts_add_up(mined: Mined) -> None:
     assert pairs["pairs"] == pairs["rephrases"] + pairs["repeats"] == len(mined.rows("rephrase_pairs"))
     assert pairs["candidates"] >= pairs["failed_turns"] > 0
     edges = counts["variant_edges"]
-    by_kind = sum(edges[kind] for kind in ("same_locale", "cross_locale", "rephrase"))
+    by_kind = sum(edges[kind] for kind in ("same_locale", "near", "cross_locale", "rephrase"))
     assert edges["edges"] == by_kind == len(mined.rows("variant_edges"))
     labels = counts["pseudo_labels"]
     assert labels["formulations"] == labels["accepted"] + labels["contested"] + labels["too_few_users"]
