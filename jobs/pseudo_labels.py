@@ -243,9 +243,11 @@ def _run(run: Run) -> None:
     voting = turns.where("not held_out")
     pairs = run.read("rephrase_pairs").where("not held_out")
     pairs = pairs.where(F.col("posterior") >= run.settings.rephrase.min_posterior)
-    vote = F.struct("user_id", "source", "interpretation", "support", "opposition", "pair_id")
+    vote = F.struct("user_id", "source", "interpretation", "support", "opposition", "pair_id", "odds")
     survival = intent_survival(voting, pairs).persist()
-    run.details["intent_survival"] = {row["locale"]: row["survival"] for row in survival.collect()}
+    run.details["intent_survival"] = {
+        row["locale"]: row["survival"] for row in survival.collect() if row["survival"] is not None
+    }
     cast = votes_of(voting, pairs, survival).persist()
     votes = cast.groupBy("formulation_id").agg(F.collect_list(vote).alias("votes"))
     edges = run.read("variant_edges").where("kind != 'cross_locale'")

@@ -19,7 +19,7 @@ from mining.votes import COUNTED, Evidence, tallied
 from schemas.columns import list_of
 
 _MOST_MATES = 50  # users of one near wording that are counted
-_MOST_ACCEPTED = 20  # turns of a wording that the prior's exponent is fitted to
+_MOST_TAKEN = 20  # turns of a wording that the prior's exponent is fitted to
 _NAMED, _MOST_NAMED = 0.01, 5  # intents of a prior that are kept
 _WEIGHTS = list_of(pa.struct([("intent", pa.string()), ("weight", pa.float64())]))
 _EVIDENCE = pa.schema(
@@ -28,7 +28,7 @@ _EVIDENCE = pa.schema(
         ("formulation_id", pa.string()),
         ("guesses", _WEIGHTS),
         ("votes", _WEIGHTS),
-        ("accepted", _WEIGHTS),
+        ("taken", _WEIGHTS),
     ]
 )
 _PRIOR = pa.schema(
@@ -50,9 +50,10 @@ def intent_survival(turns: DataFrame, pairs: DataFrame) -> DataFrame:
     where a model knows nothing.
 
     Returns:
-        locale, survival.
+        locale, survival, and what follows from it: served, how often a completed turn with the right intent served.
     """
-    answered = turns.where("response = 'completed' and interpretation is not null").select(
+    answered_turns = turns.where("response = 'completed' and interpretation is not null")
+    answered = answered_turns.select(
         F.col("interaction_id").alias("source"), F.col("interpretation.intent").alias("first")
     )
     same = F.coalesce(F.col("target_interpretation.intent") == F.col("first"), F.lit(False)).cast("double")
@@ -60,7 +61,11 @@ def intent_survival(turns: DataFrame, pairs: DataFrame) -> DataFrame:
     seen = reworded.groupBy("locale").agg(
         F.sum(F.col("posterior") * F.col("target_acceptance") * same).alias("same"), F.sum("posterior").alias("all")
     )
-    return seen.select("locale", F.round(F.col("same") / F.col("all"), 6).alias("survival"))
+    survival = seen.select("locale", F.round(F.col("same") / F.col("all"), 6).alias("survival"))
+    accepted = answered_turns.groupBy("locale").agg(F.avg(1 - F.col("friction")).alias("accepted"))
+    share = "accepted / greatest(accepted + (1 - accepted) * coalesce(survival, 0D), 1e-9)"
+    told = accepted.join(survival, "locale", "left")
+    return told.select("locale", "survival", F.round(F.expr(share), 6).alias("served"))
 
 
 def intent_right(served: str, survival: str = "survival") -> Column:
@@ -70,8 +75,13 @@ def intent_right(served: str, survival: str = "survival") -> Column:
 
 
 def votes_of(turns: DataFrame, pairs: DataFrame, survival: DataFrame) -> DataFrame:
-    """One row a vote: formulation, voter, source, interpretation, support, opposition, pair."""
-    shape = ("formulation_id", "user_id", "source", "interpretation", "support", "opposition", "pair_id")
+    """One row a vote: formulation, voter, source, interpretation, support, opposition, pair, and of completed turns the
+    odds: how much likelier what the user did next is where the intent was right than where it was wrong.
+
+    The odds leave out what friction owes to the model's own confidence, which the prior already has.
+    """
+    shape = ("formulation_id", "user_id", "source", "interpretation", "support", "opposition", "pair_id", "odds")
+    against = "aggregate(filter(evidence, e -> e.name in ('feedback', 'continued')), 0D, (sum, e) -> sum + e.weight)"
     own = (
         spoken_alone(turns)
         .where("interpretation is not null and response in ('completed', 'failed', 'clarification')")
@@ -82,6 +92,8 @@ def votes_of(turns: DataFrame, pairs: DataFrame, survival: DataFrame) -> DataFra
         .withColumn("support", F.when(F.col("response") == "completed", F.col("right")).otherwise(0.0))
         .withColumn("opposition", F.when(F.col("response") == "completed", 1 - F.col("right")).otherwise(0.0))
         .withColumn("pair_id", F.lit(None).cast("string"))
+        .withColumn("odds", F.expr(f"if(response = 'completed', 1 + served * (pow(2D, -({against})) - 1), null)"))
+        .withColumn("odds", F.round("odds", 6))
         .select(*shape)
     )
     rephrased = (
@@ -92,6 +104,7 @@ def votes_of(turns: DataFrame, pairs: DataFrame, survival: DataFrame) -> DataFra
         .withColumn("interpretation", F.col("target_interpretation"))
         .withColumn("support", F.col("posterior") * intent_right("target_acceptance"))
         .withColumn("opposition", F.lit(0.0))
+        .withColumn("odds", F.lit(None).cast("double"))
         .select(*shape)
     )
     return own.unionByName(rephrased)
@@ -130,11 +143,11 @@ def _weighing(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
     def weighed(row: dict[str, Any]) -> dict[str, Any]:
         found = evidence(row["votes"] or (), row["formulation_id"])
-        own = [e for e in found if e.source == "own" and e.support + e.opposition > 0]
-        took = sorted((e.user_id, e.intent, e.support) for e in own)
+        own = [v for v in row["votes"] or () if v["odds"] is not None]
+        took = sorted((v["user_id"], v["interpretation"]["intent"], v["odds"]) for v in own)
         return row | {
             "votes": [{"intent": i, "weight": w} for i, w in sorted(tallied(found).weights().items())],
-            "accepted": [{"intent": i, "weight": s} for _, i, s in took[:_MOST_ACCEPTED]],
+            "taken": [{"intent": i, "weight": odds} for _, i, odds in took[:_MOST_TAKEN]],
         }
 
     for batch in batches:
@@ -176,8 +189,8 @@ def _fitting(weighed: pa.Table, edges: pa.Table) -> pa.Table:
     known = pc.and_(pc.is_valid(place[0]), pc.is_valid(place[1])).to_numpy()
     left, right = (p.to_numpy()[known].astype(np.int64) for p in place)
     cosine = edges["cosine"].to_numpy()[known]
-    votes, accepted = _matrix(weighed["votes"], number), _entries(weighed["accepted"], number)
-    found = intent_prior(guesses, votes, (left, right, cosine), accepted)
+    votes, taken = _matrix(weighed["votes"], number), _entries(weighed["taken"], number)
+    found = intent_prior(guesses, votes, (left, right, cosine), taken)
     best = np.argsort(-found.probability, axis=1, kind="stable")[:, :_MOST_NAMED]
     chance = np.round(np.take_along_axis(found.probability, best, axis=1), 9)
     prior = [

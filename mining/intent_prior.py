@@ -2,11 +2,12 @@
 
 Most wordings are said by one user, whose silence says little. What the champion held for likely and what near wordings
 turned out to mean says more, but how much, and how near is near, differ by language and encoder. Both are fitted to
-the log, without a label: how often near wordings agree, by cosine; and one exponent, by how users behaved.
+the log, without a label: how often near wordings agree, by cosine; and one exponent, by how users took what they were
+served.
 
 After Zhu and Ghahramani 2002, "Learning from labeled and unlabeled data with label propagation", in one step: further
 steps bring a wording's own guess back to it, and were measured to make the prior surer, not better. The exponent is
-Platt's scaling (1999) by users' acceptance, which no prior has seen, in place of labels.
+Platt's scaling (1999) by what users did, which no prior has seen, in place of labels.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _BINS = 20  # of cosine, per unit
 _SURE = 0.7  # probability from which two wordings are asked whether they agree
 _BELIEF = 5.0, 0.5  # pairs and their agreement that each bin begins with
 _RANGE = 0.05, 0.97  # agreement
+_EXPONENTS = 0.05, 2.0
 _MOST = 2.0  # neighbours, weighted by agreement, that count in full: near wordings are misunderstood alike
 _FEW = 50  # votes below which the exponent is not fitted
 _EXPONENT = 0.4  # where it is not
@@ -76,17 +78,16 @@ def _softmax(scores: Floats) -> Floats:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def _exponent(scores: Floats, rows: Ints, intents: Ints, acceptance: Floats) -> float:
-    """The power of the prior under which what users accepted and rejected is likeliest."""
+def _exponent(scores: Floats, rows: Ints, intents: Ints, odds: Floats) -> float:
+    """The power of the prior under which what users did is likeliest."""
     if len(rows) < _FEW:
         return _EXPONENT
     scores, place = scores[np.unique(rows)], np.searchsorted(np.unique(rows), rows)
 
     def surprise(power: float) -> float:
-        p = np.clip(_softmax(scores * power)[place, intents], 1e-6, 1 - 1e-6)
-        return -float((acceptance * np.log(p) + (1 - acceptance) * np.log(1 - p)).mean())
+        return -float(np.log1p(_softmax(scores * power)[place, intents] * (odds - 1)).mean())
 
-    found = minimize_scalar(surprise, bounds=(0.05, 1.0), method="bounded", options={"xatol": 1e-3})
+    found = minimize_scalar(surprise, bounds=_EXPONENTS, method="bounded", options={"xatol": 1e-3})
     return round(float(found.x), 3)
 
 
@@ -94,7 +95,7 @@ def intent_prior(
     guesses: Floats,
     votes: Floats,
     edges: tuple[Ints, Ints, Floats],
-    accepted: tuple[Sequence[int] | Ints, Sequence[int] | Ints, Sequence[float] | Floats],
+    taken: tuple[Sequence[int] | Ints, Sequence[int] | Ints, Sequence[float] | Floats],
 ) -> IntentPrior:
     """The prior of every wording of one locale.
 
@@ -102,16 +103,18 @@ def intent_prior(
         guesses: n x intents, the champion's probabilities, rows summing to at most 1; what is missing is on any intent.
         votes: n x intents, the users' votes for each (`mining.votes`), 0 where there are none.
         edges: left, right and cosine of near wordings (row numbers, each pair once).
-        accepted: row, intent, and probability that the user who was served that intent accepted it; of all completed
-            turns that vote, so that the fitted exponent sees rejections too.
+        taken: row, served intent, and how much likelier what the user then did is where that intent was right than
+            where it was wrong (positive); of all completed turns that vote.
 
     The prior of a row does not contain the row's own votes.
 
     Cost: O(edges x intents) time, in numpy; memory of four n x intents tables of doubles (2 GB a million rows at 60).
     """
     n, many = guesses.shape
+    if not n or not many:
+        return IntentPrior(guesses, {}, _EXPONENT)
     missing = np.maximum(1 - guesses.sum(axis=1, keepdims=True), 0)
-    base = guesses + (missing + 1e-6) / max(many, 1)
+    base = guesses + (missing + 1e-6) / many
     base /= base.sum(axis=1, keepdims=True)
     belief = (votes + _VOTES * base) / (votes.sum(axis=1, keepdims=True) + _VOTES)
     left, right, cosine = edges
@@ -120,6 +123,6 @@ def intent_prior(
     if len(left):
         weight, told = _agreement(belief, left, right, cosine)
         scores = scores + _heard(belief, left, right, weight)
-    rows, intents, acceptance = (np.asarray(part) for part in accepted)
-    power = _exponent(scores, rows.astype(np.int64), intents.astype(np.int64), acceptance)
-    return IntentPrior(_softmax(scores * power) if n else scores, told, power)
+    rows, intents, odds = (np.asarray(part) for part in taken)
+    power = _exponent(scores, rows.astype(np.int64), intents.astype(np.int64), odds)
+    return IntentPrior(_softmax(scores * power), told, power)
