@@ -136,8 +136,9 @@ def label_formulation(
         backers: by intent, the distinct users behind it, its near wordings' users counted in.
 
     Returns:
-        The label; status accepted, contested (no intent reaches `min_posterior`) or too_few_users (fewer than
-        `vote_floor` distinct users behind the intent).
+        The label; status accepted, contested (no intent reaches `min_posterior`, or the prior speaks against most of a
+        whole vote or more of the formulation's own) or too_few_users (fewer than `vote_floor` distinct users behind the
+        intent).
 
     Cost: O(votes) time and memory.
     """
@@ -163,7 +164,10 @@ def label_formulation(
     intent, best = ranked[0]
     label.users = backers.get(intent, 0)
     label.pair_ids = sorted(tally.pairs.get(intent, []))[:50]
-    if best < settings.min_posterior:
+    mine, whole = votes.get(intent, 0.0), sum(votes.values())
+    if whole >= 1 and mine < whole / 2:
+        label.why = f"the prior speaks for {intent}, but only {mine:.1f} of its users' {whole:.1f} votes do"
+    elif best < settings.min_posterior:
         second = f", {ranked[1][0]} has {ranked[1][1]:.2f}" if len(ranked) > 1 else ""
         label.why = f"{intent} has {best:.2f} of the votes, under {settings.min_posterior}{second}"
     elif label.users < settings.vote_floor:

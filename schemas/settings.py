@@ -125,7 +125,7 @@ class LabelSettings(_Section):
     """Votes and their floor, which counts distinct pseudonyms: a threshold, not a proof of anonymity."""
 
     vote_floor: Count = 5
-    min_posterior: Share = 0.6
+    min_posterior: Share = 0.5  # 86% of such labels were right, see docs/learning.md
     min_slot_posterior: Share = 0.5  # below it the spans stay open and the tagger is masked
     slots: Literal["evidence", "projection"] = "evidence"  # all slot evidence, or values copied from targets alone
     # What the champion's guesses and the users of near wordings together count for, in votes.

@@ -97,6 +97,13 @@ def test_own_votes_outweigh_the_prior() -> None:
     assert few.intents[0][0] == "alarm_set"
 
 
+def test_the_prior_does_not_overrule_what_most_of_a_wordings_users_say() -> None:
+    mine = [rephrase(u, "music_play", 0.7) for u in users(2)]
+    label = labels(mine, prior={"alarm_set": 0.97}, min_posterior=0.5)["f"]
+    assert (label.intents[0][0], label.status) == ("alarm_set", "contested")
+    assert "0.0 of its users' 1.4 votes" in label.why
+
+
 def test_the_prior_speaks_for_a_wording_that_has_no_vote_of_its_own() -> None:
     near = [rephrase(u, "alarm_set", of="m") for u in users(8)]
     found = labels(near, {"f": "wake me", "m": "wake me up"}, prior={"alarm_set": 0.8})
@@ -182,8 +189,8 @@ def test_a_user_who_votes_in_two_ways_has_one_vote() -> None:
 @example(11, 4, True)
 @example(6, 5, True)
 def test_what_a_crowd_of_accounts_can_do(honest: int, attackers: int, mates: bool) -> None:
-    """The stated rule: a false label needs the floor of accounts, and as many of them as the wording's honest voters,
-    though the prior be wholly theirs."""
+    """The stated rule: a false label needs the floor of accounts, and as much of the vote as the honest voters of the
+    wording have, though the prior be wholly theirs."""
     people = [rephrase(u, "alarm_set", 0.9) for u in users(honest)]
     crowd = [
         maker(u, "weapon_fire", 1.0, of=f)
@@ -195,7 +202,7 @@ def test_what_a_crowd_of_accounts_can_do(honest: int, attackers: int, mates: boo
     label = labels(people + crowd, texts, prior={"weapon_fire": 0.97} if mates else None)["f"]
     if label.status == "accepted" and label.intents[0][0] == "weapon_fire":
         assert attackers >= 5
-        assert attackers >= honest
+        assert attackers >= 0.9 * honest
     # Nor do accounts below the floor suppress what eleven people teach: 9.9 votes against 4, and 2 of the prior.
     if attackers < 5 and honest >= 11:
         assert (label.status, label.intents[0][0]) == ("accepted", "alarm_set")
