@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import version
 
 from pyspark import SparkConf, SparkContext
@@ -20,7 +20,6 @@ from schemas.errors import InputError
 from schemas.settings import Settings
 
 _JAVA = (17, 21)
-_starting = threading.Lock()  # two threads that find no session must not start two
 
 
 def check_java() -> None:
@@ -73,11 +72,10 @@ def session(settings: Settings) -> SparkSession:
         "spark.sql.adaptive.enabled": "true",
     }
     conf = SparkConf().setAll(list((chosen | spark.conf).items()))
-    with _starting:
-        if SparkContext._gateway is None:
-            with _errors_only(settings.log_level == "error") as stderr:
-                SparkContext(conf=conf, gateway=launch_gateway(conf, {"stderr": stderr}))
-        started = SparkSession.builder.config(conf=conf).getOrCreate()
+    if SparkContext._gateway is None:
+        with _errors_only(settings.log_level == "error") as stderr:
+            SparkContext(conf=conf, gateway=launch_gateway(conf, {"stderr": stderr}))
+    started = SparkSession.builder.config(conf=conf).getOrCreate()
     started.sparkContext.setLogLevel(settings.log_level.upper())
     return started
 
@@ -121,14 +119,3 @@ def _errors_only(quiet: bool) -> Iterator[int | None]:
         os.close(into)
     finally:
         started.set()
-
-
-def start_beside(settings: Settings) -> None:
-    """Start the session in a thread, beside a caller's other work; nothing to do when one runs."""
-
-    def start() -> None:
-        with suppress(Exception):  # the first step tries again, and its error reaches the user
-            session(settings)
-
-    if SparkSession.getActiveSession() is None:
-        threading.Thread(target=start, daemon=True).start()
