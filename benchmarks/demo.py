@@ -18,11 +18,12 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
+from benchmarks.rehearsal import rehearse
 from benchmarks.rounds import ceiling, launch, of_loop, retrain_and_gate, scored, traffic, write_gold
 from benchmarks.scoring import MiningScore, example_pairs, read_truth, score_mining
 from jobs.ingest import ingest
 from jobs.pipeline import mine
-from jobs.spark import start_beside
+from jobs.pseudonym_key import key_file
 from retrain import registry
 from retrain.predictor import TorchPredictor
 from schemas.errors import InputError
@@ -35,6 +36,7 @@ from simulator.phrasebook import Phrasebook
 from simulator.population import Population, population
 
 _MARK = ".sayagain-demo"
+_KEY = "the users are made up"  # of the pseudonyms: one key, so that one seed gives one report
 _PHRASEBOOK_EPOCHS = 3  # of pretraining; launch and ceiling stay within the intervals of eight epochs
 Say = Callable[[str], None]
 
@@ -117,10 +119,12 @@ def run_demo(settings: Settings, options: DemoOptions, say: Say) -> dict[str, An
         brief = settings.training.model_copy(update={"pretrain_epochs": _PHRASEBOOK_EPOCHS})
         settings = settings.model_copy(update={"training": brief})
     lake = Lake(settings.lake).open(create=True)
-    start_beside(settings)
-    say(f"launch: training on {options.source} and {options.seed_labels} seed labels of {options.locale}")
-    launched = launch(settings, lake)
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as beside:
+    key_file(lake).write_text(_KEY, encoding="ascii")
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=end_with_parent) as beside:
+        say(f"launch: training on {options.source} and {options.seed_labels} seed labels of {options.locale}")
+        launching = beside.submit(_launch, settings.model_dump())
+        rehearse(settings, options.out / "rehearsal", launching.done)
+        launched = launching.result()
         say(f"ceiling: training on every annotation of {options.locale}, beside the rounds")
         best = beside.submit(_train_ceiling, settings.model_dump(), options, options.out / "ceiling")
         rounds = [_round(number, settings, options, lake, book, crowd, say) for number in range(1, options.rounds + 1)]
@@ -180,9 +184,14 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _launch(plain: dict[str, Any]) -> str:
+    """In a process of its own, so that a rehearsal beside it draws nothing from its random numbers."""
+    settings = Settings(**plain)
+    return launch(settings, Lake(settings.lake))
+
+
 def _train_ceiling(plain: dict[str, Any], options: DemoOptions, folder: Path) -> None:
     """In a process of its own: it needs nothing of the rounds, and Spark plans on one core."""
-    end_with_parent()
     settings = Settings(**plain)
     ceiling(settings, catalogue(options, settings.seed), Lake(settings.lake).registry).save(folder)
 

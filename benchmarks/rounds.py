@@ -24,8 +24,13 @@ from simulator.population import Population
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 METRICS = ("intent_accuracy", "slot_f1", "exact_match")
-# A round's log is small: compiling each query takes longer than interpreting it.
-_INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+# A round's log is small: compiling each query takes longer than interpreting it, planning it anew after each of its
+# stages longer than what the better plan saves.
+_SMALL_QUERIES = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
+}
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,8 @@ def write_gold(book: Catalogue, folder: Path, source: str, locale: str, seed_lab
 
 
 def of_loop(settings: Settings, lake: Path, source: str, locale: str, gold: Sequence[Path]) -> Settings:
-    """The settings of a loop: its lake, locales and gold files, and a Spark that interprets its queries."""
-    spark = settings.spark.model_copy(update={"conf": _INTERPRETED | settings.spark.conf})
+    """The settings of a loop: its lake, locales and gold files, and a Spark for small queries."""
+    spark = settings.spark.model_copy(update={"conf": _SMALL_QUERIES | settings.spark.conf})
     training = settings.training.model_copy(update={"gold": tuple(gold), "source_locale": source})
     return settings.model_copy(update={"lake": lake, "locale": locale, "spark": spark, "training": training})
 

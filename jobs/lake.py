@@ -8,6 +8,7 @@ import json
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
+from pyarrow.dataset import Expression
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -105,10 +107,25 @@ class Run:
         rows = sum(n or 0 for n in delta.get_add_actions(flatten=True).column("num_records").to_pylist())
         return max(int(self.spark.conf.get("spark.sql.shuffle.partitions") or 1), -(-rows // rows_each))
 
-    def written(self, table: Table) -> DataFrame:
-        """What this run has written of a table."""
-        reader = self.spark.read.format("delta").option("versionAsOf", self.outputs[table.name])
-        return reader.load(str(self.lake.table(table.name)))
+    def tally(self, table: str, *columns: str, where: Expression | None = None) -> Counter[tuple[Any, ...]]:
+        """Rows by the values of some columns, of what this run has written of a table, or else reads of it.
+
+        Arrow scans those columns alone, a batch at a time: no Spark job, and no cache to keep for one.
+        """
+        found: Counter[tuple[Any, ...]] = Counter()
+        version = self.outputs[table] if table in self.outputs else self.inputs[table]
+        scan = self.lake.dataset(table, version).scanner(columns=list(columns), filter=where)
+        for batch in scan.to_batches():
+            counts = pa.Table.from_batches([batch]).group_by(list(columns)).aggregate([([], "count_all")])
+            *values, n = (column.to_pylist() for column in counts.columns)
+            for key, count in zip(zip(*values, strict=True), n, strict=True):
+                found[key] += count
+        return found
+
+    def rows(self, table: str, where: Expression | None = None) -> int:
+        """How many rows this run has written of a table, or else reads of it; as `tally`, without a Spark job."""
+        version = self.outputs[table] if table in self.outputs else self.inputs[table]
+        return int(self.lake.dataset(table, version).count_rows(filter=where))
 
     def write(self, table: Table, frame: DataFrame, replace_where: str | None = None) -> int:
         """Replace a table that the step owns, or the part of it that a predicate names; return the rows written.

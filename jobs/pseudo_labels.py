@@ -17,6 +17,7 @@ from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -244,10 +245,10 @@ def _run(run: Run) -> None:
     pairs = run.read("rephrase_pairs").where("not held_out")
     pairs = pairs.where(F.col("posterior") >= run.settings.rephrase.min_posterior)
     vote = F.struct("user_id", "source", "interpretation", "support", "opposition", "pair_id", "odds")
-    survival = intent_survival(voting, pairs).persist()
-    run.details["intent_survival"] = {
-        row["locale"]: row["survival"] for row in survival.collect() if row["survival"] is not None
-    }
+    survives = intent_survival(voting, pairs).toArrow()
+    found = [row for row in survives.to_pylist() if row["survival"] is not None]
+    run.details["intent_survival"] = {row["locale"]: row["survival"] for row in found}
+    survival = run.spark.createDataFrame(survives)
     cast = votes_of(voting, pairs, survival).persist()
     votes = cast.groupBy("formulation_id").agg(F.collect_list(vote).alias("votes"))
     edges = run.read("variant_edges").where("kind != 'cross_locale'")
@@ -281,13 +282,13 @@ def _run(run: Run) -> None:
     if settings.slots == "evidence":
         kernel = _settle(_fit(run, staged, answers), settings.min_slot_posterior)
         ordered = staged.repartition("locale", "intent").sortWithinPartitions("locale", "intent", "formulation_id")
-        labels = ordered.mapInArrow(kernel, spark_schema(PSEUDO_LABELS, "run_id")).persist()
+        labels = ordered.mapInArrow(kernel, spark_schema(PSEUDO_LABELS, "run_id"))
     run.count(formulations=run.write(PSEUDO_LABELS, labels))
-    status = {row["status"]: row["count"] for row in labels.groupBy("status").count().collect()}
-    run.count(**{name: status.get(name, 0) for name in ("accepted", "contested", "too_few_users")})
-    run.count(slots_open=labels.where("status = 'accepted' and slots is null").count())
+    status = run.tally(PSEUDO_LABELS.name, "status")
+    run.count(**{name: status[name,] for name in ("accepted", "contested", "too_few_users")})
+    run.count(slots_open=run.rows(PSEUDO_LABELS.name, (pc.field("status") == "accepted") & pc.field("slots").is_null()))
     run.count(clarifications_answered=answers.count())
-    for frame in (answers, labels, staged, priors, formulations, edges, cast, survival):
+    for frame in (answers, staged, priors, formulations, edges, cast):
         frame.unpersist()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import scipy.sparse as sp
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -123,11 +124,13 @@ def _solve(table: pa.Table) -> pa.Table:
 def _run(run: Run) -> None:
     turns = run.read("turns").where("not held_out")
     pairs = run.read("rephrase_pairs").where("not held_out").select("source", "target", "posterior")
-    states = _states(turns, run.read("variant_clusters")).persist()
+    states = _states(turns, run.read("variant_clusters")).persist()  # read twice, as source and as target
     made = _moves(states, pairs).groupBy("locale").applyInArrow(_solve, from_arrow_schema(_SOLVED))
-    run.count(turns=states.count(), states=run.write(REFORMULATIONS, made))
-    advised = run.written(REFORMULATIONS).where("best_cluster != cluster_id or best_interpretation != interpretation")
-    run.count(advised=advised.count())
+    run.count(turns=run.rows("turns", ~pc.field("held_out")), states=run.write(REFORMULATIONS, made))
+    stays = (pc.field("best_cluster") == pc.field("cluster_id")) & (
+        pc.field("best_interpretation") == pc.field("interpretation")
+    )
+    run.count(advised=run.rows(REFORMULATIONS.name, ~stays))
     states.unpersist()
 
 

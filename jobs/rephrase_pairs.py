@@ -203,13 +203,13 @@ def _run(run: Run) -> None:
     posterior = dict(zip(keys, scores.column("posterior").to_pylist(), strict=True))
     chosen = staged.rows(_finish(posterior, settings.min_posterior), _CHOSEN)
     written = run.write(REPHRASE_PAIRS, chosen.join(F.broadcast(scored(run.spark, scores)), ["locale", "pattern"]))
-    by_kind = {row["kind"]: row["count"] for row in run.written(REPHRASE_PAIRS).groupBy("kind").count().collect()}
+    by_kind = run.tally(REPHRASE_PAIRS.name, "kind")
     candidates_seen = pc.sum(table.filter(~pc.field("answered")).column("pairs")).as_py() or 0
     below = pc.sum(table.filter(pc.field("answered")).column("pairs")).as_py() or 0
-    rewritten = turns.where("rewritten_from is not null").count()
+    rewritten = run.rows("turns", pc.field("rewritten_from").is_valid())
     run.count(below_min_source_friction=below, rewritten_targets_left_out=rewritten)
     run.count(candidates=candidates_seen, failed_turns=failed, pairs=written, no_rephrase_found=failed - written)
-    run.count(rephrases=by_kind.get("rephrase", 0), repeats=by_kind.get("repeat", 0))
+    run.count(rephrases=by_kind["rephrase",], repeats=by_kind["repeat",])
     run.details["linkage"] = {locale: model.to_json() for locale, model in models.items()}
     staged.free()
 

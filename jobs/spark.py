@@ -8,9 +8,12 @@ import shutil
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
 
-from delta import configure_spark_with_delta_pip
+from pyspark import SparkConf, SparkContext
+from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
 from schemas.errors import InputError
@@ -50,35 +53,69 @@ def session(settings: Settings) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     spark = settings.spark
-    builder = (
-        SparkSession.builder.appName("sayagain")
-        .master(spark.master)
-        .config("spark.driver.memory", spark.driver_memory)
-        .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
-        .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
-        .config("spark.sql.shuffle.partitions", spark.shuffle_partitions)
-        .config("spark.databricks.delta.snapshotPartitions", spark.snapshot_partitions)
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.execution.arrow.pyspark.enabled", True)
-        .config("spark.sql.execution.arrow.maxBytesPerBatch", 64 << 20)  # staged cells are large (jobs.staged)
-        .config("spark.ui.enabled", False)
-        .config("spark.ui.showConsoleProgress", False)
-        .config("spark.log.level", settings.log_level.upper())
-        .config("spark.sql.adaptive.enabled", True)
-    )
-    for name, value in spark.conf.items():
-        builder = builder.config(name, value)
-    started = configure_spark_with_delta_pip(builder).getOrCreate()
+    chosen = {
+        "spark.app.name": "sayagain",
+        "spark.master": spark.master,
+        "spark.driver.memory": spark.driver_memory,
+        "spark.jars.packages": _delta(),
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.shuffle.partitions": str(spark.shuffle_partitions),
+        "spark.databricks.delta.snapshotPartitions": str(spark.snapshot_partitions),
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.execution.arrow.maxBytesPerBatch": str(64 << 20),  # staged cells are large (jobs.staged)
+        "spark.python.daemon.module": "jobs.python_workers",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": settings.log_level.upper(),
+        "spark.sql.adaptive.enabled": "true",
+    }
+    conf = SparkConf().setAll(list((chosen | spark.conf).items()))
+    if SparkContext._gateway is None:
+        with _errors_only(settings.log_level == "error") as stderr:
+            SparkContext(conf=conf, gateway=launch_gateway(conf, {"stderr": stderr}))
+    started = SparkSession.builder.config(conf=conf).getOrCreate()
     started.sparkContext.setLogLevel(settings.log_level.upper())
     return started
 
 
-def start_beside(settings: Settings) -> None:
-    """Start the session in a thread, beside a caller's other work; nothing to do when one runs."""
+def _delta() -> str:
+    """Delta's Maven coordinates, for the versions of pyspark and delta-spark that are installed."""
+    major, minor = version("pyspark").split(".")[:2]
+    return f"io.delta:delta-spark_{major}.{minor}_2.13:{version('delta-spark')}"
 
-    def start() -> None:
-        with suppress(Exception):  # the first step tries again, and its error reaches the user
-            session(settings)
 
-    if SparkSession.getActiveSession() is None:
-        threading.Thread(target=start, daemon=True).start()
+@contextmanager
+def _errors_only(quiet: bool) -> Iterator[int | None]:
+    """A standard error for the JVM: what comes before the body ends is shown only if the body fails.
+
+    Starting, Ivy tells a page and Spark ten lines, all of them well.
+    """
+    if not quiet:
+        yield None
+        return
+    out, into = os.pipe()
+    started, kept = threading.Event(), list[str]()
+
+    def relay() -> None:
+        with os.fdopen(out, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if started.is_set():
+                    sys.stderr.write(line)
+                else:
+                    kept.append(line)
+
+    reader = threading.Thread(target=relay, daemon=True)
+    reader.start()
+    try:
+        yield into
+    except BaseException:
+        os.close(into)
+        reader.join(timeout=5)  # until the JVM is gone; one that lives on has said why
+        sys.stderr.writelines(kept)
+        raise
+    else:
+        os.close(into)
+    finally:
+        started.set()

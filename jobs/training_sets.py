@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -62,17 +63,13 @@ def _labelled(run: Run, gold: set[str], locale: str) -> DataFrame:
     """Accepted labels as weighted training rows: capped per cluster, the head held to its share of the weight."""
     settings = run.settings.training
     accepted = run.read("pseudo_labels").where((F.col("status") == "accepted") & (F.col("locale") == locale))
-    run.count(accepted=accepted.count())
     known = run.spark.createDataFrame([(name,) for name in sorted(gold)], "formulation_id string")
-    fresh = accepted.join(F.broadcast(known), "formulation_id", "left_anti").persist()
+    fresh = accepted.join(F.broadcast(known), "formulation_id", "left_anti")
     in_cluster = Window.partitionBy("cluster_id").orderBy(F.desc("events"), "formulation_id")
-    kept = (
-        fresh.withColumn("rank", F.row_number().over(in_cluster))
-        .where(F.col("rank") <= settings.max_per_cluster)
-        .persist()
+    ranked = fresh.withColumn("rank", F.row_number().over(in_cluster))
+    rows = _strata(ranked.where(F.col("rank") <= settings.max_per_cluster)).withColumn(
+        "weight", F.col("posterior") * (1 + F.log2(F.col("events").cast("double")))
     )
-    run.count(also_in_gold=run.counts["accepted"] - fresh.count(), over_cluster_cap=fresh.count() - kept.count())
-    rows = _strata(kept).withColumn("weight", F.col("posterior") * (1 + F.log2(F.col("events").cast("double"))))
     every, mine = Window.partitionBy(), Window.partitionBy("stratum")
     head = F.col("stratum") == "head"
     mass, of_head = F.sum("weight").over(every), F.sum("weight").over(mine)
@@ -155,16 +152,17 @@ def _run(run: Run) -> None:
     )
     known = {formulation_id(row.locale, normalise(row.utterance)) for row in mine}
     rows = gold_rows.unionByName(_labelled(run, known, locale)).unionByName(_held_out(run, locale))
-    rows = rows.withColumn("snapshot_id", F.lit(run.run_id)).persist()
-    run.count(examples=run.write(TRAINING_SETS, rows, f"snapshot_id = '{run.run_id}'"))
-    of_split = {
-        (r["source"], r["split"]): r["n"]
-        for r in rows.groupBy("source", "split").agg(F.count("*").alias("n")).collect()
-    }
+    rows = rows.withColumn("snapshot_id", F.lit(run.run_id))
+    examples = run.write(TRAINING_SETS, rows, f"snapshot_id = '{run.run_id}'")
+    of_split = run.tally(TRAINING_SETS.name, "source", "split", where=pc.field("snapshot_id") == run.run_id)
+    there = (pc.field("status") == "accepted") & (pc.field("locale") == locale)
+    accepted = run.rows("pseudo_labels", there)
+    in_gold = run.rows("pseudo_labels", there & pc.field("formulation_id").isin(pa.array(sorted(known), pa.string())))
+    kept = sum(n for (source, _), n in of_split.items() if source == "pseudo_label")
+    run.count(accepted=accepted, also_in_gold=in_gold, over_cluster_cap=accepted - in_gold - kept, examples=examples)
     run.count(**{f"{source}.{split}": n for (source, split), n in sorted(of_split.items())})
     run.details["snapshot_id"] = run.run_id
     _describe(run, locale)
-    rows.unpersist()
 
 
 def _describe(run: Run, locale: str) -> None:

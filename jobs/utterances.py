@@ -1,4 +1,7 @@
-"""turns -> utterances: one row a formulation, with its embedding; only new formulations are embedded."""
+"""turns -> utterances: one row a formulation, with its embedding; only new formulations are embedded.
+
+Few new ones are embedded on the driver: a worker would spend longer on importing torch than on them.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,16 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs.encoder import encoder_of
 from jobs.lake import Run, Step
 from mining.encoder import embed, load_encoder
 from schemas.settings import EncoderSettings
 from schemas.tables import UTTERANCES
+
+_ON_DRIVER = 20_000  # new formulations that are embedded without a worker, at most
+_MADE = pa.schema([UTTERANCES.arrow.field(name) for name in ("formulation_id", "embedding")])
 
 
 def _kernel(path: str, chosen: EncoderSettings) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -30,8 +37,7 @@ def _kernel(path: str, chosen: EncoderSettings) -> Callable[[Iterable[pa.RecordB
             vectors = embed(model, batch.column("text").to_pylist(), chosen.batch_size)
             flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
             yield pa.RecordBatch.from_arrays(
-                [batch.column("formulation_id"), flat.cast(UTTERANCES.arrow.field("embedding").type)],
-                ["formulation_id", "embedding"],
+                [batch.column("formulation_id"), flat.cast(_MADE.field("embedding").type)], schema=_MADE
             )
 
     return kernel
@@ -41,7 +47,7 @@ def _known(run: Run, fingerprint: str) -> DataFrame:
     """Embeddings that the table already holds from the same encoder."""
     path, last = run.lake.table(UTTERANCES.name), run.lake.published().get(UTTERANCES.name)
     if last is None or not DeltaTable.is_deltatable(str(path)):
-        return run.spark.createDataFrame([], "formulation_id string, embedding array<float>")
+        return run.spark.createDataFrame([], from_arrow_schema(_MADE))
     before = run.spark.read.format("delta").option("versionAsOf", last).load(str(path))
     return before.where(F.col("encoder") == fingerprint).select("formulation_id", "embedding")
 
@@ -60,13 +66,18 @@ def _run(run: Run) -> None:
         )
     )
     joined = formulations.join(_known(run, fingerprint), "formulation_id", "left").persist()
-    new = joined.where("embedding is null")
-    made = new.select("formulation_id", "text").mapInArrow(
-        _kernel(path, run.settings.encoder), "formulation_id string, embedding array<float>"
-    )
-    rows = joined.where("embedding is not null").unionByName(new.drop("embedding").join(made, "formulation_id"))
+    new = joined.where("embedding is null").drop("embedding")
+    texts = new.select("formulation_id", "text")
+    kernel = _kernel(path, run.settings.encoder)
+    few = texts.limit(_ON_DRIVER + 1).toArrow()
+    if len(few) <= _ON_DRIVER:
+        made = F.broadcast(run.spark.createDataFrame(pa.Table.from_batches(kernel(few.to_batches()), _MADE)))
+        run.count(newly_embedded=len(few))
+    else:
+        made = texts.mapInArrow(kernel, from_arrow_schema(_MADE))
+        run.count(newly_embedded=new.count())
+    rows = joined.where("embedding is not null").unionByName(new.join(made, "formulation_id"))
     run.count(formulations=run.write(UTTERANCES, rows.withColumn("encoder", F.lit(fingerprint))))
-    run.count(newly_embedded=new.count())
     joined.unpersist()
 
 

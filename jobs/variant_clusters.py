@@ -21,7 +21,13 @@ from schemas.tables import CLUSTER_EVENTS, CLUSTER_LINKS, VARIANT_CLUSTERS
 _EVENTS = pa.list_(
     pa.field("element", pa.struct([("event", pa.string()), ("cluster_id", pa.string()), ("others", STRINGS)]))
 )
-_CLUSTERED = pa.schema([*(f for f in VARIANT_CLUSTERS.arrow if f.name != "run_id"), pa.field("events", _EVENTS)])
+_CLUSTERED = pa.schema(
+    [
+        *(f for f in VARIANT_CLUSTERS.arrow if f.name != "run_id"),
+        pa.field("events", _EVENTS),
+        pa.field("apart", pa.int64()),
+    ]
+)
 _SURE, _USERS = 0.8, 2  # mean acceptance and users that make an interpretation speak against another
 
 
@@ -37,6 +43,9 @@ def _kernel(settings: ClusterSettings, seed: int) -> Callable[[pa.Table, pa.Tabl
         right = np.array([row[name] for name in edges.column("right").to_pylist()], dtype=np.int64)
         intents = utterances.column("intent").to_pylist()
         number = {intent: i for i, intent in enumerate(sorted({i for i in intents if i is not None}))}
+        settled = np.array([number.get(intent, -1) for intent in intents], dtype=np.int64)
+        one, other = settled[left], settled[right]
+        apart = edges.column("edges").to_numpy()[(one >= 0) & (other >= 0) & (one != other)].sum()
         found = cluster(
             vectors_of(utterances),
             left,
@@ -46,7 +55,7 @@ def _kernel(settings: ClusterSettings, seed: int) -> Callable[[pa.Table, pa.Tabl
             resolution=settings.resolution,
             min_medoid_cosine=settings.min_medoid_cosine,
             seed=seed,
-            settled=np.array([number.get(intent, -1) for intent in intents], dtype=np.int64),
+            settled=settled,
         )
         medoid = [ids[i] for i in found.medoid]
         old = utterances.column("before").to_pylist()
@@ -61,8 +70,9 @@ def _kernel(settings: ClusterSettings, seed: int) -> Callable[[pa.Table, pa.Tabl
             "medoid": medoid,
             "size": size.astype(np.int32),
             "cohesion": found.cohesion,
-            # The events of the locale ride on its first row: a co-group returns one table.
+            # What is told of the locale rides on its first row: a co-group returns one table.
             "events": pa.array(told + [None] * (len(ids) - 1), _EVENTS),
+            "apart": pa.array([int(apart)] + [None] * (len(ids) - 1), pa.int64()),
         }
         return pa.table({name: columns[name] for name in _CLUSTERED.names}).cast(_CLUSTERED)
 
@@ -116,32 +126,24 @@ def _run(run: Run) -> None:
         utterances = utterances.join(
             before.select("formulation_id", F.col("cluster_id").alias("before")), "formulation_id", "left"
         )
-    settled = _settled(run.read("turns")).persist()
-    utterances = utterances.join(settled, "formulation_id", "left")
-    left = settled.select(F.col("formulation_id").alias("left"), F.col("intent").alias("one"))
-    right = settled.select(F.col("formulation_id").alias("right"), F.col("intent").alias("other"))
+    utterances = utterances.join(_settled(run.read("turns")), "formulation_id", "left")
     every = run.read("variant_edges")
-    edges = (
-        every.where("kind in ('same_locale', 'rephrase')")
-        .join(left, "left", "left")
-        .join(right, "right", "left")
-        .persist()
-    )
-    apart = edges.where("one != other").count()
-    joined = edges.groupBy("locale", "left", "right").agg(F.max("cosine").alias("cosine"))
+    within = every.where("kind in ('same_locale', 'rephrase')").groupBy("locale", "left", "right")
+    joined = within.agg(F.max("cosine").alias("cosine"), F.count("*").alias("edges"))
     rows = (
         utterances.groupBy("locale")
         .cogroup(joined.groupBy("locale"))
         .applyInArrow(_kernel(run.settings.clusters, run.settings.seed), from_arrow_schema(_CLUSTERED))
         .persist()
     )
-    run.count(cannot_links=apart, formulations=run.write(VARIANT_CLUSTERS, rows.drop("events")))
-    run.count(clusters=rows.select("locale", "cluster_id").distinct().count())
+    formulations = run.write(VARIANT_CLUSTERS, rows.drop("events", "apart"))
+    apart = rows.agg(F.sum("apart")).first()[0]
+    run.count(cannot_links=apart or 0, formulations=formulations)
+    run.count(clusters=len(run.tally(VARIANT_CLUSTERS.name, "locale", "cluster_id")))
     events = rows.where("events is not null").select("locale", F.explode("events").alias("e")).select("locale", "e.*")
     run.count(events=run.write(CLUSTER_EVENTS, events))
     run.count(cluster_links=run.write(CLUSTER_LINKS, _links(every.where("kind = 'cross_locale'"), rows)))
-    for frame in (settled, edges, rows):
-        frame.unpersist()
+    rows.unpersist()
 
 
 STEP = Step(

@@ -238,7 +238,7 @@ def _rephrased(run: Run, utterances: DataFrame) -> DataFrame:
 def _run(run: Run) -> None:
     settings, seed, shape = run.settings.neighbours, run.settings.seed, spark_schema(VARIANT_EDGES, "run_id")
     utterances = run.read("utterances").select("locale", "formulation_id", "embedding")
-    rows = {row["locale"]: row["count"] for row in utterances.groupBy("locale").count().collect()}
+    rows = {locale: count for (locale,), count in run.tally("utterances", "locale").items()}
     large = sorted(name for name, count in rows.items() if count > settings.distribute_above)
     small = utterances.where(~F.col("locale").isin(large)) if large else utterances
     edges = small.groupBy("locale").applyInArrow(_within(settings, seed), shape)
@@ -250,11 +250,9 @@ def _run(run: Run) -> None:
         copies = mine.crossJoin(F.broadcast(others.select(F.col("locale").alias("other")).distinct()))
         across = copies.groupBy("other").cogroup(others.groupBy("locale")).applyInArrow(_across(settings, seed), shape)
         edges = edges.unionByName(across)
-    edges = edges.unionByName(_rephrased(run, utterances)).persist()
-    run.count(edges=run.write(VARIANT_EDGES, edges))
-    by_kind = {row["kind"]: row["count"] for row in edges.groupBy("kind").count().collect()}
-    run.count(**{kind: by_kind.get(kind, 0) for kind in ("same_locale", "near", "cross_locale", "rephrase")})
-    edges.unpersist()
+    run.count(edges=run.write(VARIANT_EDGES, edges.unionByName(_rephrased(run, utterances))))
+    by_kind = run.tally(VARIANT_EDGES.name, "kind")
+    run.count(**{kind: by_kind[kind,] for kind in ("same_locale", "near", "cross_locale", "rephrase")})
 
 
 STEP = Step(

@@ -1,12 +1,14 @@
-"""Java is checked before Spark starts, in words that help."""
+"""Java is checked before Spark starts, in words that help; what Spark says then is shown where it matters."""
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
-from jobs.spark import check_java
+from jobs.spark import _errors_only, check_java
 from schemas.errors import InputError
 
 
@@ -52,3 +54,30 @@ def test_java_home_wins_over_the_path(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("JAVA_HOME", str(old.parent))
     with pytest.raises(InputError, match="found 11"):
         check_java()
+
+
+def test_a_start_is_silent_and_what_comes_later_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with _errors_only(True) as stderr:
+        assert stderr is not None
+        of_child = os.dup(stderr)
+        os.write(of_child, b"a page of resolution\n")
+        time.sleep(1)  # until it has been read
+    os.write(of_child, b"a task failed\n")
+    os.close(of_child)
+    shown, end = "", time.monotonic() + 30
+    while not shown and time.monotonic() < end:
+        time.sleep(0.05)
+        shown += capsys.readouterr().err
+    assert shown == "a task failed\n"
+
+
+def test_a_start_that_fails_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    def start() -> None:
+        with _errors_only(True) as stderr:
+            assert stderr is not None
+            os.write(stderr, b"could not reserve memory\n")
+            raise RuntimeError("no gateway")
+
+    with pytest.raises(RuntimeError, match="no gateway"):
+        start()
+    assert capsys.readouterr().err == "could not reserve memory\n"
