@@ -170,7 +170,7 @@ class Killed(Exception):
 def test_a_killed_step_leaves_readers_where_they_were_and_the_next_run_ends_the_same(
     mined: Mined, copy: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changed = settings_for(mined.folder, labels__vote_floor=40)
+    changed = settings_for(mined.folder, labels__vote_floor=100_000)
     published, before = copy.published(), read(copy, "pseudo_labels")
     publish = Lake.publish
 
