@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-import jobs.votes
+import jobs.pseudo_labels
 from jobs.encoder import gold_stamp
 from jobs.lake import Run, Step, spark_schema
-from jobs.votes import intent_right, intent_survival, spoken_alone
+from jobs.pseudo_labels import intent_right, intent_survival, spoken_alone
 from schemas.annotated import Annotated, read_annotated
 from schemas.errors import InputError
 from schemas.normalise import formulation_id, normalise
@@ -185,8 +185,7 @@ def _describe(run: Run, locale: str) -> None:
 Pseudo-labels mined from users' own rephrases, mixed with annotated examples. No annotator saw the pseudo-labelled rows.
 
 - Votes of held-out users ({run.settings.labels.held_out_users:.0%}) are in no label; their turns are the `gate` split.
-- Every pseudo-label has at least {run.settings.labels.vote_floor} distinct pseudonyms behind its intent,
-  users of near wordings counted in.
+- Every pseudo-label has at least {run.settings.labels.vote_floor} distinct pseudonyms behind its cluster's intent.
 - Rows whose `slots` are null train the intent only.
 
 | rows | number |
@@ -201,7 +200,7 @@ STEP = Step(
     reads=("pseudo_labels", "turns", "rephrase_pairs"),
     writes=(TRAINING_SETS,),
     settings=("training", "labels", "rephrase"),
-    code=(jobs.votes,),
+    code=(jobs.pseudo_labels,),
     run=_run,
     locale=True,
     also=gold_stamp,

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 _TINY = 1e-9
 _ALIKE_STRENGTH = 0.3
+_ALIKE_MOST = 0.4  # of the matches' share: otherwise the two may change places, and nothing is a match any more
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,8 @@ def fit(
                     moved = max(moved, float(np.abs(new - fitted[column][k]).max()))
                     fitted[column][k] = new
         now = (belongs.sum(axis=0) + loose * started) / (total + loose)
+        if classes == 3:
+            now[2] = min(now[2], _ALIKE_MOST * now[0])
         now = np.clip(now, 1e-4, 1 - 1e-4)
         now /= now.sum()
         moved, shares = max(moved, float(np.abs(now - shares).max())), now

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mining.votes import COUNTED, Evidence, Label, Member, label_formulation, tallied
+from mining.votes import Evidence, Label, Member, label_cluster
 from schemas.settings import LabelSettings
 
 TIME = (("time", "saa moja"),)
@@ -38,29 +37,13 @@ def users(n: int, start: int = 0) -> list[str]:
 
 
 def labels(
-    evidence: Iterable[Evidence],
-    utterances: dict[str, str] | None = None,
-    prior: Mapping[str, float] | None = None,
-    **settings: float,
+    evidence: Iterable[Evidence], utterances: dict[str, str] | None = None, **settings: float
 ) -> dict[str, Label]:
-    """Labels of wordings that are all near to each other, with one prior for all of them."""
     utterances = utterances or {"f": "weka kengele saa moja"}
-    evidence = list(evidence)
-    voters: dict[str, set[str]] = defaultdict(set)
-    for e in evidence:
-        if e.support >= COUNTED:
-            voters[e.intent].add(e.user_id)
-    backers = {intent: len(them) for intent, them in voters.items()}
-    return {
-        name: label_formulation(
-            Member(name, text, 1),
-            tallied(e for e in evidence if e.formulation_id == name),
-            prior or {},
-            backers,
-            LabelSettings(**settings),
-        )
-        for name, text in utterances.items()
-    }
+    members = [Member(name, text, 1) for name, text in utterances.items()]
+    found = label_cluster(members, evidence, LabelSettings(**settings))
+    assert [label.formulation_id for label in found] == list(utterances)
+    return {label.formulation_id: label for label in found}
 
 
 @pytest.mark.parametrize("floor", [1, 3, 5])
@@ -89,36 +72,20 @@ def test_users_who_disagree_contest_a_label() -> None:
     assert (agreed.status, agreed.intents[0][0]) == ("accepted", "alarm_set")
 
 
-def test_own_votes_outweigh_the_prior() -> None:
-    mine = [rephrase(u, "music_play") for u in users(8)]
-    label = labels(mine, prior={"alarm_set": 0.97})["f"]
-    assert (label.intents[0][0], label.status) == ("music_play", "accepted")
-    few = labels(mine[:1], prior={"alarm_set": 0.97})["f"]
-    assert few.intents[0][0] == "alarm_set"
+def test_own_votes_outweigh_those_of_the_mates() -> None:
+    mates = [rephrase(u, "alarm_set", of=f"m{i % 20}") for i, u in enumerate(users(200))]
+    mine = [rephrase(u, "music_play") for u in users(8, 500)]
+    texts = {"f": "play it", **{f"m{i}": "wake me" for i in range(20)}}
+    found = labels(mates + mine, texts)
+    assert found["f"].intents[0][0] == "music_play"
+    assert found["f"].status == "accepted"
+    assert found["m0"].intents[0][0] == "alarm_set"
 
 
-def test_the_prior_does_not_overrule_what_most_of_a_wordings_users_say() -> None:
-    mine = [rephrase(u, "music_play", 0.7) for u in users(2)]
-    label = labels(mine, prior={"alarm_set": 0.97}, min_posterior=0.5)["f"]
-    assert (label.intents[0][0], label.status) == ("alarm_set", "contested")
-    assert "0.0 of its users' 1.4 votes" in label.why
-
-
-def test_the_prior_speaks_for_a_wording_that_has_no_vote_of_its_own() -> None:
-    near = [rephrase(u, "alarm_set", of="m") for u in users(8)]
-    found = labels(near, {"f": "wake me", "m": "wake me up"}, prior={"alarm_set": 0.8})
-    assert (found["f"].intents[0], found["f"].status, found["f"].own_users) == (("alarm_set", 0.8), "accepted", 0)
+def test_mates_speak_for_a_wording_that_has_no_vote_of_its_own() -> None:
+    found = labels([rephrase(u, "alarm_set", of="m") for u in users(8)], {"f": "wake me", "m": "wake me up"})
+    assert (found["f"].intents[0][0], found["f"].status, found["f"].own_users) == ("alarm_set", "accepted", 0)
     assert found["f"].slots is None  # the mates' slots are spelt elsewhere
-    assert labels(near[:4], {"f": "wake me"}, prior={"alarm_set": 0.8})["f"].status == "too_few_users"
-
-
-@given(st.floats(0, 1), st.integers(0, 20), st.floats(0, 10))
-def test_the_posterior_is_that_of_a_dirichlet_prior(share: float, voters: int, strength: float) -> None:
-    evidence = [rephrase(u, "alarm_set", 1.0) for u in users(voters)]
-    found = dict(labels(evidence, prior={"alarm_set": share}, prior_votes=strength)["f"].intents)
-    if voters + strength > 1e-6:
-        expected = (voters + strength * share) / (voters + strength)
-        assert found.get("alarm_set", 0.0) == pytest.approx(expected if expected >= 0.01 else 0.0, abs=1e-8)
 
 
 @given(
@@ -187,10 +154,8 @@ def test_a_user_who_votes_in_two_ways_has_one_vote() -> None:
 
 @given(st.integers(0, 30), st.integers(0, 40), st.booleans())
 @example(11, 4, True)
-@example(6, 5, True)
 def test_what_a_crowd_of_accounts_can_do(honest: int, attackers: int, mates: bool) -> None:
-    """The stated rule: a false label needs the floor of accounts, and as much of the vote as the honest voters of the
-    wording have, though the prior be wholly theirs."""
+    """The stated rule: a false label needs the floor of accounts, and more of them than the wording's honest voters."""
     people = [rephrase(u, "alarm_set", 0.9) for u in users(honest)]
     crowd = [
         maker(u, "weapon_fire", 1.0, of=f)
@@ -199,11 +164,11 @@ def test_what_a_crowd_of_accounts_can_do(honest: int, attackers: int, mates: boo
         for maker in (own, rephrase)
     ]
     texts = {"f": "weka kengele saa moja", "m": "niamshe"}
-    label = labels(people + crowd, texts, prior={"weapon_fire": 0.97} if mates else None)["f"]
+    label = labels(people + crowd, texts)["f"]
     if label.status == "accepted" and label.intents[0][0] == "weapon_fire":
         assert attackers >= 5
-        assert attackers >= 0.9 * honest
-    # Nor do accounts below the floor suppress what eleven people teach: 9.9 votes against 4, and 2 of the prior.
+        assert attackers > honest
+    # Nor do accounts below the floor suppress what eleven people teach: 9.9 votes against 4, and 2 of mates.
     if attackers < 5 and honest >= 11:
         assert (label.status, label.intents[0][0]) == ("accepted", "alarm_set")
 
