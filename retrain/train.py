@@ -144,16 +144,9 @@ def balanced(rows: Sequence[Example], gold_weight: float) -> list[Example]:
     if not mined or len(mined) == len(rows):
         return list(rows)
     mean = max(sum(mined) / len(mined), 1e-9)
-    shown = max(1, min(MAX_REPEATS, len(mined) // (len(rows) - len(mined))))
-    return [
-        made
-        for e in rows
-        for made in (
-            [replace(e, weight=e.weight / mean)]
-            if e.source == "pseudo_label"
-            else [replace(e, weight=e.weight * gold_weight)] * shown
-        )
-    ]
+    annotated = [replace(e, weight=e.weight * gold_weight) for e in rows if e.source != "pseudo_label"]
+    labels = [replace(e, weight=e.weight / mean) for e in rows if e.source == "pseudo_label"]
+    return annotated * max(1, min(MAX_REPEATS, len(labels) // len(annotated))) + labels
 
 
 def finetune(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import sys
+import termios
 import time
 from pathlib import Path
 
@@ -61,7 +64,9 @@ def test_a_start_is_silent_and_what_comes_later_is_shown(capsys: pytest.CaptureF
         assert stderr is not None
         of_child = os.dup(stderr)
         os.write(of_child, b"a page of resolution\n")
-        time.sleep(1)  # until it has been read
+        while int.from_bytes(fcntl.ioctl(of_child, termios.FIONREAD, bytes(4)), sys.byteorder):  # not read yet
+            time.sleep(0.05)
+        time.sleep(0.2)  # read, and put aside
     os.write(of_child, b"a task failed\n")
     os.close(of_child)
     shown, end = "", time.monotonic() + 30

@@ -26,7 +26,6 @@ from mining.comparisons import (
     WORDING,
     Candidates,
     candidates,
-    fit_linkage,
     own_signs,
 )
 from mining.tokens import SPELT_ALIKE, TokenBags, TokenWeights, slot_token_counts, token_counts, value_tokens
@@ -385,20 +384,3 @@ def test_interpretations_compare_as_one_pair_at_a_time(seed: int) -> None:
     assert len(found.source) > 100
     for i, j, level in zip(found.source.tolist(), found.target.tolist(), found.levels[:, 2].tolist(), strict=True):
         assert INTERPRETATION[level] == naive_interpretation(turns[i], turns[j])
-
-
-def test_changed_requests_do_not_take_the_place_of_rephrases() -> None:
-    """Rephrases that look much like what is believed of changed requests: without a bound 5% of them were found."""
-    random = np.random.default_rng(1)
-    match = random.random(40_000) < 0.3
-    columns = []
-    for c in COMPARISONS:
-        m, u, alike = (np.array(x) / sum(x) for x in (c.m, c.u, c.alike))
-        found = random.choice(len(m), len(match), p=0.2 * m + 0.8 * alike)
-        columns.append(np.where(match, found, random.choice(len(u), len(match), p=u)))
-    patterns, row, counts = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True, return_counts=True)
-    model = fit_linkage(patterns, counts.astype(float), 100)
-    posterior = model.posterior(patterns)[row.ravel()]
-    assert model.alike_prior <= 0.4 * model.prior + 1e-9
-    assert (posterior[match] >= 0.7).mean() > 0.15
-    assert match[posterior >= 0.7].mean() > 0.9
