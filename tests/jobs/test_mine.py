@@ -81,6 +81,7 @@ def test_counts_add_up(mined: Mined) -> None:
     spoken = {t["formulation_id"] for t in mined.rows("turns") if t["text"]}
     assert labels["formulations"] == counts["utterances"]["formulations"] == len(spoken)
     assert counts["variant_clusters"]["formulations"] == len(spoken)
+    assert counts["variant_clusters"]["clusters"] == len({row["cluster_id"] for row in mined.rows("variant_clusters")})
     training = counts["training_sets"]
     assert training["examples"] == sum(n for name, n in training.items() if "." in name)
     kept = training["pseudo_label.train"] + training.get("pseudo_label.dev", 0)
