@@ -18,9 +18,11 @@ from rapidfuzz.process import cpdist
 
 from benchmarks.pair_scoring import Chosen, Floats, Gold, Ints
 from mining.comparisons import COMPARISONS, SIZES, Candidates, candidates, fit_linkage
-from mining.fellegi_sunter import fit, from_pattern_key, pattern_key
-from mining.friction import comparisons as friction_comparisons
+from mining.fellegi_sunter import from_pattern_key, pattern_key
+from mining.friction import SIZES as SIZES_OF_FRICTION
 from mining.friction import evidence_levels
+from mining.friction_model import fit_friction, friction
+from mining.meetings import met, seen
 from mining.sessions import answers, seconds, sessionise
 from mining.tokens import TokenWeights, slot_token_counts, token_counts, value_tokens
 from schemas.normalise import formulation_id, normalise
@@ -114,16 +116,22 @@ _LOGGED = (
 
 
 def _friction(turns: pa.Table, settings: Settings) -> Floats:
-    beliefs = friction_comparisons(settings.friction.silent_failure)
-    levels, found = evidence_levels(turns), np.zeros(len(turns))
-    locales = np.asarray(turns.column("locale").to_pylist(), dtype=object)
+    """As the step `turns` fits it; nobody is held out."""
+    held_out = pa.array(np.zeros(len(turns), dtype=bool))
+    pattern = pattern_key(evidence_levels(turns), SIZES_OF_FRICTION)
+    wording, meetings = met(turns.append_column("held_out", held_out), pattern)
+    rows, chosen = seen(meetings), settings.friction
+    locales = np.asarray(rows.column("locale").to_pylist(), dtype=object)
+    scores = np.zeros(len(rows))
     for locale in sorted(set(locales)):
-        mine = locales == locale
-        patterns, counts = np.unique(levels[mine], axis=0, return_counts=True)
-        chosen = settings.friction
-        model = fit(beliefs, patterns, counts.astype(float), prior=chosen.prior, iterations=chosen.iterations)
-        found[mine] = np.round(model.posterior(levels[mine]), 9)
-    return found
+        mine = rows.filter(pa.array(locales == locale))
+        model = fit_friction(
+            mine, np.ones(len(mine)),
+            prior=chosen.prior, silent_failure=chosen.silent_failure, iterations=chosen.iterations,
+        )  # fmt: skip
+        scores[locales == locale] = friction(model.bits(mine))
+    found = scores[np.searchsorted(rows.column("wording").to_numpy(), wording)]
+    return np.asarray(found, dtype=np.float64)
 
 
 def token_weights(turns: pa.Table) -> dict[str, TokenWeights]:

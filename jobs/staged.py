@@ -53,8 +53,10 @@ class Staged:
         def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for table, counted in kernel(batches):
                 cell = None if table is None else packed(table)
-                found = [] if counted is None else counted.select(counts.names).to_pylist()
-                yield pa.RecordBatch.from_pylist([{"cell": cell, "counts": found}], schema=schema)
+                found = (counts.empty_table() if counted is None else counted).select(counts.names).cast(counts)
+                rows = pa.StructArray.from_arrays([c.combine_chunks() for c in found.columns], fields=list(counts))
+                listed = pa.ListArray.from_arrays(pa.array([0, len(rows)], pa.int32()), rows).cast(schema.field(1).type)
+                yield pa.RecordBatch.from_arrays([pa.array([cell], pa.binary()), listed], schema=schema)
 
         self._rows = frame.mapInArrow(run, from_arrow_schema(schema)).persist(StorageLevel.MEMORY_AND_DISK)
 

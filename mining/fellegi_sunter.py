@@ -6,7 +6,6 @@ at seven"). The odds of a match are then against both, and what the third class 
 Fellegi & Sunter, "A theory for record linkage", JASA 1969, with Winkler's EM (1988). Each observation is a pattern
 of comparison levels; given the class (match or not) the comparisons are independent. `m[c][l]` is the probability of
 level `l` of comparison `c` among matches, `u[c][l]` among non-matches; the match weight of a level is log2(m/u).
-The rephrase pairs and the friction posterior are both this model over different comparisons.
 """
 
 from __future__ import annotations
@@ -34,7 +33,6 @@ class Comparison:
         m: prior probability of each level among matches.
         u: prior probability of each level among non-matches.
         fixed_u: keep `u` as given (measured on known non-matches) instead of fitting it.
-        fixed_m: keep `m` as given too (a stated belief that anchors what a match means).
         alike: prior probability of each level among non-matches that look like matches; empty for none. Either all
             comparisons of a model have it or none.
     """
@@ -44,7 +42,6 @@ class Comparison:
     m: tuple[float, ...]
     u: tuple[float, ...]
     fixed_u: bool = False
-    fixed_m: bool = False
     alike: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
@@ -110,7 +107,7 @@ class Linkage:
     def from_json(cls, plain: Mapping[str, Any]) -> Linkage:
         """The inverse of `to_json`."""
         comparisons = tuple(
-            Comparison(c["name"], tuple(c["levels"]), tuple(c["m"]), tuple(c["u"]), c["fixed_u"], c["fixed_m"],
+            Comparison(c["name"], tuple(c["levels"]), tuple(c["m"]), tuple(c["u"]), c["fixed_u"],
                        tuple(c.get("alike", ())))
             for c in plain["comparisons"]
         )  # fmt: skip
@@ -155,7 +152,7 @@ def fit(
     strength, loose = max(strength * total, 1.0), max(0.02 * total, 1.0)
     classes = 3 if alike_prior else 2
     believed = [[_normal(x) for x in (c.m, c.u, c.alike)[:classes]] for c in comparisons]
-    held = [(c.fixed_m, c.fixed_u, False)[:classes] for c in comparisons]
+    held = [(False, c.fixed_u, False)[:classes] for c in comparisons]
     fitted = [list(of_class) for of_class in believed]
     started = np.array([prior, 1 - prior - alike_prior, alike_prior][:classes])
     shares, done = started, 0
@@ -183,7 +180,7 @@ def fit(
         if moved < 1e-7:
             break
     made = tuple(
-        Comparison(c.name, c.levels, _plain(found[0]), _plain(found[1]), c.fixed_u, c.fixed_m,
+        Comparison(c.name, c.levels, _plain(found[0]), _plain(found[1]), c.fixed_u,
                    _plain(found[2]) if classes == 3 else ())
         for c, found in zip(comparisons, fitted, strict=True)
     )  # fmt: skip
@@ -217,7 +214,7 @@ def with_measured_u(
             continue
         seen = np.bincount(patterns[:, column], counts, len(c.levels)) + strength * np.asarray(c.u) / sum(c.u)
         measured_u = tuple(map(float, seen / seen.sum()))
-        made.append(Comparison(c.name, c.levels, c.m, measured_u, True, c.fixed_m, c.alike))
+        made.append(Comparison(c.name, c.levels, c.m, measured_u, True, c.alike))
     return tuple(made)
 
 

@@ -63,9 +63,9 @@ class SessionSettings(_Section):
 class FrictionSettings(_Section):
     """The friction posterior's EM."""
 
-    prior: Share = 0.3
-    silent_failure: Share = 0.1  # share of failed turns that nobody complains about: a prior, or from an audit
-    iterations: Count = 50
+    prior: Annotated[float, Field(gt=0, lt=1)] = 0.5  # share of answers that fail, before any evidence
+    silent_failure: Share = 0.3  # share of failed turns that nobody complains about: a belief, or from an audit
+    iterations: Count = 100
 
 
 class RephraseSettings(_Section):
