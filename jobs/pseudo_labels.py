@@ -1,12 +1,14 @@
-"""turns, rephrase_pairs, variant_clusters and gold files -> pseudo_labels: every formulation's soft label, with its
-reason.
+"""turns, rephrase_pairs, variant_edges, variant_clusters and gold files -> pseudo_labels: every formulation's soft
+label, with its reason.
 
-Intents first, cluster by cluster; then slots, for which a model of the whole locale is fitted on the driver to a
-bounded sample of the formulations whose intent is believed, and applied intent by intent.
+Intents first (`jobs.votes`, `mining.intent_posterior`); then slots, for which a model of the whole
+locale is fitted on the driver to a bounded sample of the formulations whose intent is believed, and applied intent by
+intent.
 """
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,11 +18,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
+import jobs.votes
 import mining.hidden_markov
+import mining.intent_posterior
 import mining.slot_evidence
 import mining.slot_model
 import mining.slot_rates
@@ -28,9 +32,19 @@ import mining.slots
 import mining.votes
 from jobs.encoder import gold_stamp
 from jobs.lake import Run, Step, spark_schema
+from jobs.votes import (
+    backers_of,
+    evidence,
+    guesses_of,
+    intent_survival,
+    posteriors_of,
+    said_instead,
+    served_of,
+    votes_of,
+)
 from mining.slot_evidence import Sighting, Vote, annotated, in_frames, sighting, spans_of, words
 from mining.slot_model import SlotModel, allowed_slots, fit_slots, heard_slots, rarely_bare
-from mining.votes import Evidence, Label, Member, label_cluster
+from mining.votes import Label, Member, label_formulation, tallied
 from schemas.annotated import Annotated, read_annotated
 from schemas.settings import LabelSettings
 from schemas.tables import PSEUDO_LABELS
@@ -71,28 +85,22 @@ def _kernel(settings: LabelSettings) -> Callable[[Iterable[pa.RecordBatch]], Ite
         answers = [(a["slot"], a["answer"], a["users"]) for a in row["answers"] or ()]
         return sighting(label.utterance, label.intents[0][0], votes, partners, answers)
 
-    def labelled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        members: dict[str, Member] = {}
-        of: dict[str, dict[str, Any]] = {}
-        evidence = []
-        for row in rows:
-            name = row["formulation_id"]
-            members.setdefault(name, Member(name, row["utterance"], row["events"]))
-            of[name] = row
-            evidence += [
-                Evidence(
-                    name, v["user_id"], v["source"], v["interpretation"]["intent"], _values(v),
-                    v["support"], v["opposition"], v["pair_id"],
-                )
-                for v in row["votes"] or ()
-            ]  # fmt: skip
-        labels = label_cluster([members[name] for name in sorted(members)], evidence, settings)
-        return [
-            _row(label, rows[0]["locale"], rows[0]["cluster_id"], observed(label, of[label.formulation_id]))
-            for label in labels
-        ]
+    def labelled(row: dict[str, Any]) -> dict[str, Any]:
+        name = row["formulation_id"]
+        label = label_formulation(
+            Member(name, row["utterance"], row["events"]),
+            tallied(evidence(row["votes"] or (), name)),
+            [(p["intent"], p["weight"]) for p in row["posterior"] or ()],
+            {b["intent"]: b["users"] for b in row["backers"] or ()},
+            settings,
+        )
+        return _row(label, row["locale"], row["cluster_id"], observed(label, row))
 
-    return _by_group(("locale", "cluster_id"), labelled, _STAGED)
+    def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield from pa.Table.from_pylist([labelled(row) for row in batch.to_pylist()], schema=_STAGED).to_batches()
+
+    return kernel
 
 
 def _order(vote: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -202,67 +210,6 @@ def _fit(run: Run, staged: DataFrame, answers: DataFrame) -> dict[str, _Slots]:
     return made
 
 
-def spoken_alone(turns: DataFrame) -> DataFrame:
-    """Turns less those that answer a question with a bare value: out of its dialogue such a text means nothing."""
-    bare = "exists(interpretation.slots, s -> s.start = 0 and s.end = char_length(utterance))"
-    return turns.where(f"not coalesce({bare}, false)")
-
-
-def intent_survival(turns: DataFrame, pairs: DataFrame) -> DataFrame:
-    """For each locale, how often a turn that did not serve its user had the right intent all the same.
-
-    Friction speaks of the user, who wants the values right as well; votes are about the intent. The share of reworded
-    answered turns whose next try was accepted with the same intent is a lower bound of it, and falls towards zero
-    where a model knows nothing.
-
-    Returns:
-        locale, survival.
-    """
-    answered = turns.where("response = 'completed' and interpretation is not null").select(
-        F.col("interaction_id").alias("source"), F.col("interpretation.intent").alias("first")
-    )
-    same = F.coalesce(F.col("target_interpretation.intent") == F.col("first"), F.lit(False)).cast("double")
-    reworded = pairs.where("kind = 'rephrase'").join(answered, "source")
-    seen = reworded.groupBy("locale").agg(
-        F.sum(F.col("posterior") * F.col("target_acceptance") * same).alias("same"), F.sum("posterior").alias("all")
-    )
-    return seen.select("locale", F.round(F.col("same") / F.col("all"), 6).alias("survival"))
-
-
-def intent_right(served: str, survival: str = "survival") -> Column:
-    """Probability that the intent was right, of the probability that the user was served."""
-    survives = F.coalesce(F.col(survival), F.lit(0.0))
-    return F.expr(served) + (1 - F.expr(served)) * survives
-
-
-def _votes(turns: DataFrame, pairs: DataFrame, survival: DataFrame) -> DataFrame:
-    """One row a vote: formulation, voter, source, interpretation, support, opposition, pair."""
-    shape = ("formulation_id", "user_id", "source", "interpretation", "support", "opposition", "pair_id")
-    own = (
-        spoken_alone(turns)
-        .where("interpretation is not null and response in ('completed', 'failed', 'clarification')")
-        .join(F.broadcast(survival), "locale", "left")
-        .withColumn("source", F.lit("own"))
-        .withColumn("right", intent_right("1 - friction"))
-        # What failed to be carried out or is still being asked back was not accepted, but neither was it rejected.
-        .withColumn("support", F.when(F.col("response") == "completed", F.col("right")).otherwise(0.0))
-        .withColumn("opposition", F.when(F.col("response") == "completed", 1 - F.col("right")).otherwise(0.0))
-        .withColumn("pair_id", F.lit(None).cast("string"))
-        .select(*shape)
-    )
-    rephrased = (
-        pairs.where("kind = 'rephrase' and target_interpretation is not null")
-        .join(F.broadcast(survival), "locale", "left")
-        .withColumn("formulation_id", F.col("source_formulation"))
-        .withColumn("source", F.lit("rephrase"))
-        .withColumn("interpretation", F.col("target_interpretation"))
-        .withColumn("support", F.col("posterior") * intent_right("target_acceptance"))
-        .withColumn("opposition", F.lit(0.0))
-        .select(*shape)
-    )
-    return own.unionByName(rephrased)
-
-
 def _spelling(turns: DataFrame) -> DataFrame:
     """The most frequent spelling of each formulation as logged, and how often the formulation was spoken."""
     counts = turns.groupBy("formulation_id", "utterance").agg(F.count("*").alias("n"))
@@ -308,23 +255,37 @@ def _run(run: Run) -> None:
     pairs = pairs.where(F.col("posterior") >= run.settings.rephrase.min_posterior)
     vote = F.struct("user_id", "source", "interpretation", "support", "opposition", "pair_id")
     survives = intent_survival(voting, pairs).toArrow()
-    run.details["intent_survival"] = {row["locale"]: row["survival"] for row in survives.to_pylist()}
+    found = [row for row in survives.to_pylist() if row["survival"] is not None]
+    run.details["intent_survival"] = {row["locale"]: row["survival"] for row in found}
     survival = run.spark.createDataFrame(survives)
-    votes = _votes(voting, pairs, survival).groupBy("formulation_id").agg(F.collect_list(vote).alias("votes"))
+    cast = votes_of(voting, pairs, survival).persist()
+    votes = cast.groupBy("formulation_id").agg(F.collect_list(vote).alias("votes"))
+    near = (
+        run.read("variant_edges").where("kind in ('same_locale', 'near')").select("locale", "left", "right", "cosine")
+    )
     answers = _answers(voting).persist()
     of_users = answers.groupBy("formulation_id", "slot", "answer").agg(F.count_distinct("user_id").alias("users"))
     answer = F.struct("slot", "answer", "users")
     answered = of_users.groupBy("formulation_id").agg(F.collect_list(answer).alias("answers"))
     settings = run.settings.labels
-    staged = (
+    formulations = (
         run.read("variant_clusters")
         .select("formulation_id", "locale", "cluster_id")
         .join(_spelling(turns), "formulation_id")
         .join(votes, "formulation_id", "left")
+        .join(guesses_of(turns), "formulation_id", "left")
+        .join(served_of(voting, survival), "formulation_id", "left")
+        .persist()
+    )
+    posteriors = posteriors_of(formulations, near, said_instead(voting, pairs)).persist()
+    fitted = posteriors.where("fitted is not null").select("locale", "fitted").collect()
+    run.details["intent_posterior"] = {row["locale"]: json.loads(row["fitted"]) for row in fitted}
+    staged = (
+        formulations.drop("guesses", "served")
+        .join(posteriors.drop("locale", "fitted"), "formulation_id", "left")
+        .join(backers_of(cast, near), "formulation_id", "left")
         .join(_partners(pairs), "formulation_id", "left")
         .join(answered, "formulation_id", "left")
-        .repartition("locale", "cluster_id")
-        .sortWithinPartitions("locale", "cluster_id", "formulation_id")
         .mapInArrow(_kernel(settings), from_arrow_schema(_STAGED))
         .persist()
     )
@@ -338,16 +299,18 @@ def _run(run: Run) -> None:
     run.count(**{name: status[name,] for name in ("accepted", "contested", "too_few_users")})
     run.count(slots_open=run.rows(PSEUDO_LABELS.name, (pc.field("status") == "accepted") & pc.field("slots").is_null()))
     run.count(clarifications_answered=answers.count())
-    for frame in (answers, staged):
+    for frame in (answers, staged, posteriors, formulations, cast):
         frame.unpersist()
 
 
 STEP = Step(
     name="pseudo_labels",
-    reads=("turns", "rephrase_pairs", "variant_clusters"),
+    reads=("turns", "rephrase_pairs", "variant_edges", "variant_clusters"),
     writes=(PSEUDO_LABELS,),
     settings=("labels", "rephrase"),
     code=(
+        jobs.votes,
+        mining.intent_posterior,
         mining.votes,
         mining.slots,
         mining.slot_evidence,

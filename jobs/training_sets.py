@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-import jobs.pseudo_labels
+import jobs.votes
 from jobs.encoder import gold_stamp
 from jobs.lake import Run, Step, spark_schema
-from jobs.pseudo_labels import intent_right, intent_survival, spoken_alone
+from jobs.votes import intent_right, intent_survival, spoken_alone
 from schemas.annotated import Annotated, read_annotated
 from schemas.errors import InputError
 from schemas.normalise import formulation_id, normalise
@@ -67,9 +67,8 @@ def _labelled(run: Run, gold: set[str], locale: str) -> DataFrame:
     fresh = accepted.join(F.broadcast(known), "formulation_id", "left_anti")
     in_cluster = Window.partitionBy("cluster_id").orderBy(F.desc("events"), "formulation_id")
     ranked = fresh.withColumn("rank", F.row_number().over(in_cluster))
-    rows = _strata(ranked.where(F.col("rank") <= settings.max_per_cluster)).withColumn(
-        "weight", F.col("posterior") * (1 + F.log2(F.col("events").cast("double")))
-    )
+    # By the posterior alone: popular wordings come again among the rows as their variants, and need no more weight.
+    rows = _strata(ranked.where(F.col("rank") <= settings.max_per_cluster)).withColumn("weight", F.col("posterior"))
     every, mine = Window.partitionBy(), Window.partitionBy("stratum")
     head = F.col("stratum") == "head"
     mass, of_head = F.sum("weight").over(every), F.sum("weight").over(mine)
@@ -185,7 +184,8 @@ def _describe(run: Run, locale: str) -> None:
 Pseudo-labels mined from users' own rephrases, mixed with annotated examples. No annotator saw the pseudo-labelled rows.
 
 - Votes of held-out users ({run.settings.labels.held_out_users:.0%}) are in no label; their turns are the `gate` split.
-- Every pseudo-label has at least {run.settings.labels.vote_floor} distinct pseudonyms behind its cluster's intent.
+- Every pseudo-label has at least {run.settings.labels.vote_floor} distinct pseudonyms behind its intent,
+  users of near wordings counted in.
 - Rows whose `slots` are null train the intent only.
 
 | rows | number |
@@ -200,7 +200,7 @@ STEP = Step(
     reads=("pseudo_labels", "turns", "rephrase_pairs"),
     writes=(TRAINING_SETS,),
     settings=("training", "labels", "rephrase"),
-    code=(jobs.pseudo_labels,),
+    code=(jobs.votes,),
     run=_run,
     locale=True,
     also=gold_stamp,

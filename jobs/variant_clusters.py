@@ -129,7 +129,7 @@ def _run(run: Run) -> None:
         )
     utterances = utterances.join(_settled(run.read("turns")), "formulation_id", "left")
     every = run.read("variant_edges")
-    within = every.where("kind != 'cross_locale'").groupBy("locale", "left", "right")
+    within = every.where("kind in ('same_locale', 'rephrase')").groupBy("locale", "left", "right")
     joined = within.agg(F.max("cosine").alias("cosine"), F.count("*").alias("edges"))
     rows = (
         utterances.groupBy("locale")

@@ -13,15 +13,16 @@ from pyspark.sql import functions as F
 import mining.edges
 import mining.neighbours
 from jobs.lake import Run, Step, spark_schema
-from mining.edges import Edges, cross_edges, scored, variant_edges
-from mining.neighbours import Plan, assign, fixed_point, norms_of, plan, search_cell, train_cells
+from mining.edges import Edges, cross_edges, mutual_edges, near_edges, neighbourhood, scored
+from mining.neighbours import Plan, assign, fixed_point, neighbours, norms_of, plan, search_cell, train_cells
 from schemas.settings import NeighbourSettings
 from schemas.tables import VARIANT_EDGES
 
 _SCHEMA = pa.schema([f for f in VARIANT_EDGES.arrow if f.name != "run_id"])
 _VISITS = "cell int, home boolean, formulation_id string, codes binary"
 _Stream = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
-_FOUND = "formulation_id string, near string, rank int, cosine double, mean double"
+_SCORED = ("cosine", "mutual_rank", "mean", "other_mean", "wide", "other_wide")
+_FOUND = "formulation_id string, near string, rank int, cosine double, mean double, wide double"
 
 
 def vectors_of(utterances: pa.Table) -> NDArray[np.float32]:
@@ -45,6 +46,10 @@ def _table(locale: str, left: pa.Array, right: pa.Array, found: Edges, kind: str
     return pa.table(dict(zip(_SCHEMA.names, columns, strict=True))).cast(_SCHEMA)
 
 
+def _width(settings: NeighbourSettings) -> int:
+    return max(settings.k, settings.near_k)
+
+
 def _within(settings: NeighbourSettings, seed: int) -> Callable[[pa.Table], pa.Table]:
     def kernel(utterances: pa.Table) -> pa.Table:
         utterances = utterances.sort_by("formulation_id")  # ties and k-means do not depend on the shuffle
@@ -52,13 +57,17 @@ def _within(settings: NeighbourSettings, seed: int) -> Callable[[pa.Table], pa.T
         chosen = _chosen(len(vectors), vectors.shape[1], settings)
         # Formulation ids are hashes, so the first rows are a random sample; the distributed form takes the same.
         cells = train_cells(vectors[: chosen.sample], chosen.cells, seed) if chosen.cells else None
-        found = variant_edges(
-            vectors, k=settings.k, min_cosine=settings.min_cosine, min_margin=settings.min_margin,
-            chosen=chosen, cells=cells,
-        )  # fmt: skip
-        ids = utterances.column("formulation_id").combine_chunks()
-        left, right = ids.take(pa.array(found.left)), ids.take(pa.array(found.right))
-        return _table(utterances.column("locale")[0].as_py(), left, right, found, "same_locale")
+        near, cosine = neighbours(vectors, _width(settings), chosen=chosen, cells=cells)
+        k = settings.k
+        found = mutual_edges(near[:, :k], cosine[:, :k], min_cosine=settings.min_cosine, min_margin=settings.min_margin)
+        loose = near_edges(
+            near[:, : settings.near_k], cosine[:, : settings.near_k], found, min_cosine=settings.near_min_cosine
+        )
+        ids, locale = utterances.column("formulation_id").combine_chunks(), utterances.column("locale")[0].as_py()
+        return pa.concat_tables(
+            _table(locale, ids.take(pa.array(edges.left)), ids.take(pa.array(edges.right)), edges, kind)
+            for edges, kind in ((found, "same_locale"), (loose, "near"))
+        )
 
     return kernel
 
@@ -112,15 +121,16 @@ def _visiting(
     return kernel
 
 
-def _searching(k: int) -> Callable[[pa.Table], pa.Table]:
+def _searching(settings: NeighbourSettings, rows: int) -> Callable[[pa.Table], pa.Table]:
     def kernel(cell: pa.Table) -> pa.Table:
         cell = cell.sort_by("formulation_id")
         packed = b"".join(cell.column("codes").to_pylist())
         codes = np.frombuffer(packed, dtype=np.int16).reshape(len(cell), -1)
         home = np.flatnonzero(cell.column("home").to_numpy())
         norms, everyone = norms_of(codes), np.arange(len(cell))
-        near, cosine = search_cell(codes[home], codes, norms[home], norms, home, everyone, k)
-        mean = mining.edges.neighbourhood(cosine)
+        width = min(_width(settings), rows - 1)
+        near, cosine = search_cell(codes[home], codes, norms[home], norms, home, everyone, width)
+        mean, wide = neighbourhood(cosine[:, : settings.k]), neighbourhood(cosine[:, : settings.near_k])
         row, place = np.nonzero(near >= 0)
         ids = cell.column("formulation_id").combine_chunks()
         return pa.table(
@@ -130,6 +140,7 @@ def _searching(k: int) -> Callable[[pa.Table], pa.Table]:
                 "rank": pa.array(place + 1, pa.int32()),
                 "cosine": cosine[row, place],
                 "mean": mean[row],
+                "wide": wide[row],
             }
         )
 
@@ -140,13 +151,27 @@ def _scoring(locale: str, settings: NeighbourSettings) -> _Stream:
     def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             left, right = (np.arange(len(batch)) for _ in range(2))
-            cosine, rank, mean, other = (
-                batch.column(name).to_numpy() for name in ("cosine", "mutual_rank", "mean", "other_mean")
+            column = {name: batch.column(name).to_numpy() for name in _SCORED}
+            cosine, rank = column["cosine"], column["mutual_rank"]
+            found = scored(
+                left,
+                right,
+                cosine,
+                rank,
+                column["mean"],
+                column["other_mean"],
+                settings.min_cosine,
+                settings.min_margin,
             )
-            found = scored(left, right, cosine, rank, mean, other, settings.min_cosine, settings.min_margin)
-            kept = pa.array(found.left)
-            ends = batch.column("left").take(kept), batch.column("right").take(kept)
-            yield from _table(locale, *ends, found, "same_locale").to_batches()
+            found = found.where(found.mutual_rank <= settings.k)
+            loose = scored(
+                left, right, cosine, rank, column["wide"], column["other_wide"], settings.near_min_cosine, -np.inf
+            )
+            loose = loose.where((loose.mutual_rank <= settings.near_k) & ~np.isin(loose.left, found.left))
+            for edges, kind in ((found, "same_locale"), (loose, "near")):
+                kept = pa.array(edges.left)
+                ends = batch.column("left").take(kept), batch.column("right").take(kept)
+                yield from _table(locale, *ends, edges, kind).to_batches()
 
     return kernel
 
@@ -172,20 +197,18 @@ def distributed(utterances: DataFrame, locale: str, rows: int, settings: Neighbo
     found = (
         mine.mapInArrow(_visiting(cells, chosen.probes), _VISITS)
         .groupBy("cell")
-        .applyInArrow(_searching(min(settings.k, rows - 1)), _FOUND)
+        .applyInArrow(_searching(settings, rows), _FOUND)
     )
     forth = found.where("formulation_id < near").withColumnsRenamed({"formulation_id": "left", "near": "right"})
     back = found.where("formulation_id > near").select(
         F.col("near").alias("left"), F.col("formulation_id").alias("right"),
-        F.col("rank").alias("other_rank"), F.col("mean").alias("other_mean"),
+        F.col("rank").alias("other_rank"), F.col("mean").alias("other_mean"), F.col("wide").alias("other_wide"),
     )  # fmt: skip
     mutual = forth.join(back, ["left", "right"]).withColumn(
         "mutual_rank", F.greatest("rank", "other_rank").cast("long")
     )
     shape = spark_schema(VARIANT_EDGES, "run_id")
-    return mutual.select("left", "right", "cosine", "mutual_rank", "mean", "other_mean").mapInArrow(
-        _scoring(locale, settings), shape
-    )
+    return mutual.select("left", "right", *_SCORED).mapInArrow(_scoring(locale, settings), shape)
 
 
 def _rephrased(run: Run, utterances: DataFrame) -> DataFrame:
@@ -229,7 +252,7 @@ def _run(run: Run) -> None:
         edges = edges.unionByName(across)
     run.count(edges=run.write(VARIANT_EDGES, edges.unionByName(_rephrased(run, utterances))))
     by_kind = run.tally(VARIANT_EDGES.name, "kind")
-    run.count(**{kind: by_kind[kind,] for kind in ("same_locale", "cross_locale", "rephrase")})
+    run.count(**{kind: by_kind[kind,] for kind in ("same_locale", "near", "cross_locale", "rephrase")})
 
 
 STEP = Step(

@@ -29,6 +29,10 @@ class Edges:
     margin: Floats
     mutual_rank: Ints
 
+    def where(self, kept: NDArray[np.bool_]) -> Edges:
+        """Some of the edges."""
+        return Edges(self.left[kept], self.right[kept], self.cosine[kept], self.margin[kept], self.mutual_rank[kept])
+
 
 def neighbourhood(cosine: Floats) -> Floats:
     """Mean cosine of every row's neighbours, 0 where it has none: n."""
@@ -77,13 +81,20 @@ def mutual_edges(near: Ints, cosine: Floats, *, min_cosine: float, min_margin: f
     return scored(left, right, cos, worst, mean, mean, min_cosine, min_margin)
 
 
+def near_edges(near: Ints, cosine: Floats, variants: Edges, *, min_cosine: float) -> Edges:
+    """Mutual neighbours that are no variants: near enough to be told by, whatever their margin. Cost as above."""
+    found = mutual_edges(near, cosine, min_cosine=min_cosine, min_margin=-np.inf)
+    rows = max(len(near), 1)
+    other = ~np.isin(found.left * rows + found.right, variants.left * rows + variants.right)
+    return found.where(other)
+
+
 def scored(
     left: Ints, right: Ints, cosine: Floats, worst: Ints, mean: Floats, other: Floats, least: float, min_margin: float
 ) -> Edges:
     """Mutual pairs with their margin, less those below a threshold; `mean` and `other` by `neighbourhood`."""
     margin = np.round(cosine / np.maximum((mean[left] + other[right]) / 2, 1e-6), 5)
-    kept = good(cosine, margin, least, min_margin)
-    return Edges(left[kept], right[kept], cosine[kept], margin[kept], worst[kept])
+    return Edges(left, right, cosine, margin, worst).where(good(cosine, margin, least, min_margin))
 
 
 def variant_edges(

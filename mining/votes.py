@@ -1,4 +1,4 @@
-"""Votes of users become soft labels: one vote a user, shrunk towards the cluster, floored by users.
+"""Votes of users and the posterior of a wording's intent become a soft label, floored by users.
 
 A turn votes for its own interpretation by its acceptance, and against it by its friction: a deterministic model errs
 the same way for every user of one wording, so an interpretation that most users of a wording reject is not made true
@@ -16,8 +16,7 @@ from mining.slots import project
 from schemas.predictor import Slot
 from schemas.settings import LabelSettings
 
-_UNKNOWN = 0.5  # votes for "something else", so that a single vote is no certainty
-_COUNTED = 0.3  # support of a user's vote from which the user counts towards the floor
+COUNTED = 0.5  # support of a user's vote from which the user counts towards the floor
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Member:
-    """A formulation of the cluster: its id, its most frequent spelling as logged, how often it was spoken."""
+    """A formulation: its id, its most frequent spelling as logged, how often it was spoken."""
 
     formulation_id: str
     utterance: str
@@ -73,7 +72,7 @@ class Label:
 
 
 @dataclass
-class _Tally:
+class Tally:
     """Votes on one formulation: per (source, intent, slots) the users' best support, per intent the opposition."""
 
     support: dict[tuple[str, str], dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
@@ -101,91 +100,65 @@ class _Tally:
         against = sum(self.opposition.get(intent, {}).values())
         return own / (own + against) if own + against else 1.0
 
-    def weights(self) -> dict[str, float]:
-        """Votes by intent, one a user: all models that answered descend from one, so what a user accepted of one and
-        got from another counts as the better of the two, not as their sum. Own votes are discounted by how many users
-        of the wording rejected the interpretation."""
-        best: dict[str, dict[str, float]] = defaultdict(dict)
-        for (source, intent), users in self.support.items():
-            believed, mine = self.agreement(intent) if source == "own" else 1.0, best[intent]
-            for user, support in users.items():
-                mine[user] = max(mine.get(user, 0.0), support * believed)
-        return {intent: sum(users.values()) for intent, users in best.items()}
 
-
-def label_cluster(members: Sequence[Member], evidence: Iterable[Evidence], settings: LabelSettings) -> list[Label]:
-    """Label every member of one cluster.
-
-    The posterior of intent I for a formulation is (own_I + k q_I) / (own + k + 0.5): its own votes, shrunk towards
-    the distribution q of its mates' votes with at most k = `mate_votes` votes in all (a Dirichlet prior).
-
-    Returns:
-        One label a member, in the order of `members`; status accepted, contested (no intent reaches
-        `min_posterior`) or too_few_users (fewer than `vote_floor` distinct users behind the intent in the cluster).
-
-    Cost: O(evidence) time and memory.
-    """
-    tallies: dict[str, _Tally] = {member.formulation_id: _Tally() for member in members}
+def tallied(evidence: Iterable[Evidence]) -> Tally:
+    """The votes on one formulation, one a user. O(evidence)."""
+    tally = Tally()
     for item in evidence:
-        tallies[item.formulation_id].add(item)
-    own = {name: tally.weights() for name, tally in tallies.items()}
-    total: dict[str, float] = defaultdict(float)
-    voters: dict[str, set[str]] = defaultdict(set)
-    for name in sorted(tallies):
-        for intent, weight in own[name].items():
-            total[intent] += weight
-        for (_, intent), users in tallies[name].support.items():
-            voters[intent].update(user for user, support in users.items() if support >= _COUNTED)
-    return [_label(member, tallies[member.formulation_id], own[member.formulation_id], total, voters, settings)
-            for member in members]  # fmt: skip
+        tally.add(item)
+    return tally
 
 
-def _label(
+def label_formulation(
     member: Member,
-    tally: _Tally,
-    own: Mapping[str, float],
-    total: Mapping[str, float],
-    voters: Mapping[str, set[str]],
+    tally: Tally,
+    posterior: Sequence[tuple[str, float]],
+    backers: Mapping[str, int],
     settings: LabelSettings,
 ) -> Label:
-    mates = {intent: max(weight - own.get(intent, 0.0), 0.0) for intent, weight in total.items()}
-    mass = sum(mates.values())
-    strength = min(settings.mate_votes, mass)
-    scale = sum(own.values()) + strength + _UNKNOWN
-    posterior = {
-        intent: (own.get(intent, 0.0) + (strength * mates[intent] / mass if mass > 1e-12 else 0.0)) / scale
-        for intent in total
-    }
-    ranked = sorted(((intent, round(p, 9)) for intent, p in posterior.items()), key=lambda pair: (-pair[1], pair[0]))
-    ranked = [(intent, p) for intent, p in ranked if p > 0]
-    own_users = {user for users in tally.support.values() for user, support in users.items() if support >= _COUNTED}
+    """Label one formulation.
+
+    Args:
+        tally: its votes.
+        posterior: probabilities of intents (`mining.intent_posterior`).
+        backers: by intent, the distinct users behind it, its near wordings' users counted in.
+
+    Returns:
+        The label; status accepted, contested (no intent reaches `min_posterior`) or too_few_users (fewer than
+        `vote_floor` distinct users behind the intent).
+
+    Cost: O(votes) time and memory.
+    """
+    ranked = sorted(posterior, key=lambda pair: (-pair[1], pair[0]))
+    own_users = {user for users in tally.support.values() for user, support in users.items() if support >= COUNTED}
     sources = [
-        (source, intent, sum(s >= _COUNTED for s in users.values()), round(sum(users.values()), 6))
+        (source, intent, sum(s >= COUNTED for s in users.values()), round(sum(users.values()), 6))
         for (source, intent), users in sorted(tally.support.items())
     ]
     label = Label(
-        member.formulation_id, member.utterance, "contested", "nobody's turn or rephrase votes for an intent",
+        member.formulation_id, member.utterance, "contested", "nothing speaks for an intent",
         ranked, None, None, 0, len(own_users), member.events, sources, [],
     )  # fmt: skip
     if not ranked:
         return label
     intent, best = ranked[0]
-    label.users = len(voters[intent])
+    label.users = backers.get(intent, 0)
     label.pair_ids = sorted(tally.pairs.get(intent, []))[:50]
     if best < settings.min_posterior:
         second = f", {ranked[1][0]} has {ranked[1][1]:.2f}" if len(ranked) > 1 else ""
-        label.why = f"{intent} has {best:.2f} of the votes, under {settings.min_posterior}{second}"
+        label.why = f"{intent} has {best:.2f}, under {settings.min_posterior}{second}"
     elif label.users < settings.vote_floor:
         label.status = "too_few_users"
-        label.why = f"{label.users} distinct users behind {intent} in its cluster, under {settings.vote_floor}"
+        label.why = f"{label.users} distinct users of it and of near wordings are behind {intent}, "
+        label.why += f"under {settings.vote_floor}"
     else:
         label.status = "accepted"
-        label.why = f"{intent} has {best:.2f} of the votes of {label.users} users"
+        label.why = f"{intent} has {best:.2f}, and {label.users} users of it and of near wordings behind it"
         label.slots, label.slot_posterior = _spans(member.utterance, intent, tally, settings.min_slot_posterior)
     return label
 
 
-def _spans(utterance: str, intent: str, tally: _Tally, least: float) -> tuple[tuple[Slot, ...] | None, float | None]:
+def _spans(utterance: str, intent: str, tally: Tally, least: float) -> tuple[tuple[Slot, ...] | None, float | None]:
     """The spans with the most votes among those for `intent`, or None where they stay open."""
     weight: dict[tuple[Slot, ...] | None, float] = defaultdict(float)
     agreement = tally.agreement(intent)

@@ -100,6 +100,9 @@ class NeighbourSettings(_Section):
     k: Annotated[int, Field(ge=1, le=200)] = 10
     min_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.6
     min_margin: Positive = 1.03
+    # Looser neighbours: they join no cluster, but their users' votes say what a wording probably means.
+    near_k: Annotated[int, Field(ge=0, le=200)] = 30
+    near_min_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.4
     cross_min_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.5
     cross_min_margin: Positive = 1.05
     exact_below: Count = 20_000  # formulations; above it an inverted file
@@ -122,10 +125,9 @@ class LabelSettings(_Section):
     """Votes and their floor, which counts distinct pseudonyms: a threshold, not a proof of anonymity."""
 
     vote_floor: Count = 5
-    min_posterior: Share = 0.6
+    min_posterior: Share = 0.5  # 86% of such labels were right, see docs/learning.md
     min_slot_posterior: Share = 0.5  # below it the spans stay open and the tagger is masked
     slots: Literal["evidence", "projection"] = "evidence"  # all slot evidence, or values copied from targets alone
-    mate_votes: Annotated[float, Field(ge=0, le=100)] = 2.0  # what all cluster mates together count for, in votes
     held_out_users: Share = 0.1  # kept out of the votes, for the gate
 
 

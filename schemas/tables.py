@@ -88,6 +88,7 @@ TURNS = Table(
         _c("formulation_id", _S, "hash of locale and normalised text"),
         _c("text", _S, "normalised utterance"),
         *_LOGGED,
+        _c("alternatives", ALTERNATIVES, "n-best interpretations behind the first"),
         _c("friction", _F, "posterior probability that the turn did not serve its user"),
         _c("evidence", EVIDENCE, "what the posterior was made from, in bits"),
         _RUN,
@@ -171,7 +172,7 @@ UTTERANCES = Table(
 
 VARIANT_EDGES = Table(
     "variant_edges",
-    "two formulations that mean the same",
+    "two formulations that mean the same, or probably do (near)",
     "jobs.variant_edges",
     ("left", "right", "kind"),
     (
@@ -181,7 +182,7 @@ VARIANT_EDGES = Table(
         _c("cosine", _F, "of the embeddings"),
         _c("margin", _F, "cosine over the mean cosine of both neighbourhoods (ratio margin)"),
         _c("mutual_rank", _I, "the worse of the two ranks, from 1"),
-        _c("kind", _S, "same_locale, rephrase, or cross_locale (the locale is then that of the launch)"),
+        _c("kind", _S, "same_locale, near (looser), rephrase, or cross_locale (the locale is then the launch's)"),
         _RUN,
     ),
     ("locale",),
@@ -274,7 +275,7 @@ PSEUDO_LABELS = Table(
         _c("intents", list_of(pa.struct([("intent", _S), ("probability", _F)])), "the distribution, best first"),
         _c("slots", SLOTS, "spans, or null where they stay open", True),
         _c("slot_posterior", _F, "share of the slot votes for these spans", True),
-        _c("users", _L, "distinct users behind the cluster's votes"),
+        _c("users", _L, "distinct users behind the intent, those of near wordings counted in (50 of each)"),
         _c("own_users", _L, "distinct users behind the formulation's own votes"),
         _c("events", _L, "times it was spoken"),
         _c(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from mining.edges import cross_edges, variant_edges
+from mining.edges import cross_edges, mutual_edges, near_edges, variant_edges
 from mining.neighbours import GRID, between, fixed_point, neighbours, norms_of, plan, search_cell, train_cells
 
 GRID_ERROR = 6e-4  # five standard deviations of a cosine on the fixed grid
@@ -237,3 +237,22 @@ def test_the_gpu_finds_what_the_cpu_finds() -> None:
         assert recall > (0.999 if exact_below > 1 else 0.98)
         same = gpu[0] == cpu[0]
         np.testing.assert_array_equal(gpu[1][same], cpu[1][same])
+
+
+def test_near_edges_are_the_mutual_neighbours_that_are_no_variants() -> None:
+    random = np.random.default_rng(5)
+    vectors = random.normal(size=(300, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    near, cosine = neighbours(vectors, 12)
+    variants = mutual_edges(near[:, :5], cosine[:, :5], min_cosine=0.7, min_margin=1.02)
+    found = near_edges(near, cosine, variants, min_cosine=0.5)
+    listed = [set(row) for row in near.tolist()]
+    mutual = {
+        (a, b)
+        for a in range(300)
+        for b, c in zip(near[a].tolist(), cosine[a].tolist(), strict=True)
+        if a < b and a in listed[b] and c >= 0.5
+    }
+    strict = set(zip(variants.left.tolist(), variants.right.tolist(), strict=True))
+    assert strict
+    assert set(zip(found.left.tolist(), found.right.tolist(), strict=True)) == mutual - strict

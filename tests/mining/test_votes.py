@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from mining.votes import Evidence, Label, Member, label_cluster
+from mining.votes import COUNTED, Evidence, Label, Member, label_formulation, tallied
 from schemas.settings import LabelSettings
 
 TIME = (("time", "saa moja"),)
+SURE = {"alarm_set": 0.9, "alarm_query": 0.05}
 
 
 def own(
@@ -37,13 +39,29 @@ def users(n: int, start: int = 0) -> list[str]:
 
 
 def labels(
-    evidence: Iterable[Evidence], utterances: dict[str, str] | None = None, **settings: float
+    evidence: Iterable[Evidence],
+    utterances: dict[str, str] | None = None,
+    posterior: Mapping[str, float] | None = None,
+    **settings: float,
 ) -> dict[str, Label]:
+    """Labels of wordings that are all near to each other, with one posterior for all of them."""
     utterances = utterances or {"f": "weka kengele saa moja"}
-    members = [Member(name, text, 1) for name, text in utterances.items()]
-    found = label_cluster(members, evidence, LabelSettings(**settings))
-    assert [label.formulation_id for label in found] == list(utterances)
-    return {label.formulation_id: label for label in found}
+    evidence = list(evidence)
+    voters: dict[str, set[str]] = defaultdict(set)
+    for e in evidence:
+        if e.support >= COUNTED:
+            voters[e.intent].add(e.user_id)
+    backers = {intent: len(them) for intent, them in voters.items()}
+    return {
+        name: label_formulation(
+            Member(name, text, 1),
+            tallied(e for e in evidence if e.formulation_id == name),
+            list((SURE if posterior is None else posterior).items()),
+            backers,
+            LabelSettings(**settings),
+        )
+        for name, text in utterances.items()
+    }
 
 
 @pytest.mark.parametrize("floor", [1, 3, 5])
@@ -57,35 +75,26 @@ def test_the_floor_counts_distinct_users(floor: int) -> None:
 
 
 def test_a_label_of_which_nobody_says_anything() -> None:
-    label = labels([])["f"]
+    label = labels([], posterior={})["f"]
     assert (label.status, label.intents, label.slots, label.users) == ("contested", [], None, 0)
     assert label.why
 
 
-def test_users_who_disagree_contest_a_label() -> None:
+def test_a_posterior_without_a_sure_intent_is_contested() -> None:
     divided = [rephrase(u, "alarm_set") for u in users(6)] + [rephrase(u, "alarm_query") for u in users(6, 6)]
-    label = labels(divided)["f"]
-    assert label.status == "contested"
-    assert "alarm_set" in label.why
-    assert "alarm_query" in label.why
-    agreed = labels([*divided[:6], rephrase("x", "alarm_query")])["f"]
-    assert (agreed.status, agreed.intents[0][0]) == ("accepted", "alarm_set")
+    label = labels(divided, posterior={"alarm_query": 0.42, "alarm_set": 0.45})["f"]
+    assert (label.status, label.intents[0]) == ("contested", ("alarm_set", 0.45))
+    assert "alarm_set has 0.45" in label.why
+    assert "alarm_query has 0.42" in label.why
+    assert labels(divided, posterior={"alarm_set": 0.45}, min_posterior=0.4)["f"].status == "accepted"
 
 
-def test_own_votes_outweigh_those_of_the_mates() -> None:
-    mates = [rephrase(u, "alarm_set", of=f"m{i % 20}") for i, u in enumerate(users(200))]
-    mine = [rephrase(u, "music_play") for u in users(8, 500)]
-    texts = {"f": "play it", **{f"m{i}": "wake me" for i in range(20)}}
-    found = labels(mates + mine, texts)
-    assert found["f"].intents[0][0] == "music_play"
-    assert found["f"].status == "accepted"
-    assert found["m0"].intents[0][0] == "alarm_set"
-
-
-def test_mates_speak_for_a_wording_that_has_no_vote_of_its_own() -> None:
-    found = labels([rephrase(u, "alarm_set", of="m") for u in users(8)], {"f": "wake me", "m": "wake me up"})
-    assert (found["f"].intents[0][0], found["f"].status, found["f"].own_users) == ("alarm_set", "accepted", 0)
+def test_a_wording_may_be_labelled_by_what_near_wordings_mean() -> None:
+    near = [rephrase(u, "alarm_set", of="m") for u in users(8)]
+    found = labels(near, {"f": "wake me", "m": "wake me up"})
+    assert (found["f"].intents[0], found["f"].status, found["f"].own_users) == (("alarm_set", 0.9), "accepted", 0)
     assert found["f"].slots is None  # the mates' slots are spelt elsewhere
+    assert labels(near[:4], {"f": "wake me"})["f"].status == "too_few_users"
 
 
 @given(
@@ -122,71 +131,20 @@ def test_the_order_of_the_votes_does_not_matter(order: list[int], seed: int) -> 
         assert {k: v for k, v in a.items() if k != "intents"} == {k: v for k, v in b.items() if k != "intents"}
 
 
-@pytest.mark.parametrize("honest", [0, 1, 4])
-def test_one_attacker_with_a_thousand_turns_passes_no_floor(honest: int) -> None:
+@given(st.integers(0, 4), st.integers(1, 4))
+def test_accounts_below_the_floor_pass_no_label_however_often_they_speak(honest: int, accounts: int) -> None:
+    """Whatever the posterior comes to: the floor counts who is behind the intent."""
     people = [rephrase(u, "alarm_set") for u in users(honest)]
     attack = [
-        maker("evil", intent, 1.0)
-        for maker in (own, rephrase)
-        for intent in ("alarm_set", "weapon_fire")
-        for _ in range(250)
+        maker(u, "weapon_fire", 1.0) for u in users(accounts, 1000) for maker in (own, rephrase) for _ in range(100)
     ]
-    label = labels(people + attack)["f"]
-    assert label.status != "accepted" if honest < 4 else label.intents[0][0] == "alarm_set"
-    assert label.users <= honest + 1
-    if honest:
-        assert labels(people + attack[250:500] + attack[750:])["f"].users <= honest  # no voice for what they meant
+    label = labels(people + attack, posterior={"weapon_fire": 0.97})["f"]
+    assert (label.status, label.users) == ("too_few_users", accounts)
 
 
-def test_one_attacker_turns_no_accepted_label() -> None:
-    people = [rephrase(u, "alarm_set") for u in users(8)]
-    attack = [maker("evil", "weapon_fire", 1.0) for maker in (own, rephrase) for _ in range(500)]
-    before, after = labels(people)["f"], labels(people + attack)["f"]
-    assert (after.status, after.intents[0][0], after.users) == ("accepted", "alarm_set", before.users)
-
-
-def test_a_user_who_votes_in_two_ways_has_one_vote() -> None:
-    once = labels([rephrase(u, "alarm_set", 0.9) for u in users(6)])["f"]
-    twice = labels([maker(u, "alarm_set", 0.9, opposition=0.0) if maker is own else maker(u, "alarm_set", 0.9)
-                    for u in users(6) for maker in (own, rephrase)])["f"]  # fmt: skip
-    assert twice.intents == once.intents
-
-
-@given(st.integers(0, 30), st.integers(0, 40), st.booleans())
-@example(11, 4, True)
-def test_what_a_crowd_of_accounts_can_do(honest: int, attackers: int, mates: bool) -> None:
-    """The stated rule: a false label needs the floor of accounts, and more of them than the wording's honest voters."""
-    people = [rephrase(u, "alarm_set", 0.9) for u in users(honest)]
-    crowd = [
-        maker(u, "weapon_fire", 1.0, of=f)
-        for u in users(attackers, 1000)
-        for f in ("fm" if mates else "f")
-        for maker in (own, rephrase)
-    ]
-    texts = {"f": "weka kengele saa moja", "m": "niamshe"}
-    label = labels(people + crowd, texts)["f"]
-    if label.status == "accepted" and label.intents[0][0] == "weapon_fire":
-        assert attackers >= 5
-        assert attackers > honest
-    # Nor do accounts below the floor suppress what eleven people teach: 9.9 votes against 4, and 2 of mates.
-    if attackers < 5 and honest >= 11:
-        assert (label.status, label.intents[0][0]) == ("accepted", "alarm_set")
-
-
-def test_the_few_who_kept_silent_do_not_make_a_rejected_interpretation_true() -> None:
-    rejected = [own(u, "music_play", 0.05) for u in users(30)]
-    silent = [own(u, "music_play", 0.9) for u in users(6, 30)]
-    meant = [rephrase(u, "alarm_set") for u in users(12)]
-    label = labels(rejected + silent + meant)["f"]
-    assert (label.intents[0][0], label.status) == ("alarm_set", "accepted")
-    # Without anybody's rejection the same silent users would carry it.
-    assert labels(silent + [rephrase(u, "alarm_set") for u in users(2)])["f"].intents[0][0] == "music_play"
-
-
-def test_a_rejection_alone_is_no_vote_for_the_interpretation() -> None:
-    label = labels([own(u, "music_play", 0.0, opposition=1.0) for u in users(20)])["f"]
-    assert label.status != "accepted"
-    assert label.own_users == 0
+def test_a_rejection_alone_is_no_voice_for_the_interpretation() -> None:
+    label = labels([own(u, "alarm_set", 0.0, opposition=1.0) for u in users(20)])["f"]
+    assert (label.status, label.own_users) == ("too_few_users", 0)
 
 
 def test_slots_of_a_success_of_its_own() -> None:
@@ -241,17 +199,3 @@ def test_a_label_names_the_pairs_and_sources_behind_it() -> None:
         ("rephrase", "alarm_query"): 1,
     }
     assert (label.users, label.own_users) == (6, 7)
-
-
-@given(
-    st.lists(
-        st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("xyz"), st.floats(0, 1), st.sampled_from("fm")),
-        max_size=30,
-    )
-)
-def test_probabilities_are_probabilities(votes: list) -> None:
-    for label in labels([own(u, i, s, of=f) for u, i, s, f in votes], {"f": "a", "m": "b"}).values():
-        chances = [p for _, p in label.intents]
-        assert chances == sorted(chances, reverse=True)
-        assert all(0 < p <= 1 for p in chances)
-        assert sum(chances) <= 1 + 1e-6

@@ -1,0 +1,162 @@
+"""Frames of votes against plain Python: who is behind an intent, what the champion guessed, what users did and said
+instead, and the posterior."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.votes import backers_of, guesses_of, intent_survival, posteriors_of, said_instead, served_of
+
+INTERPRETATION = "struct<intent string, slots array<struct<name string, value string, start int, end int>>>"
+VOTE = f"formulation_id string, user_id string, interpretation {INTERPRETATION}, support double"
+EDGE = "locale string, left string, right string, cosine double"
+
+
+def meaning(intent: str) -> dict[str, Any]:
+    return {"intent": intent, "slots": []}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_backers_are_the_users_of_a_wording_and_of_its_neighbours(spark: SparkSession, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    names = [f"f{i}" for i in range(12)]
+    votes = [
+        (names[random.integers(12)], f"u{random.integers(90)}", meaning("xyz"[random.integers(3)]), float(s))
+        for s in random.choice([0.1, 0.49, 0.5, 0.9], 600)
+    ]
+    pairs = sorted({tuple(sorted(random.choice(12, 2, replace=False).tolist())) for _ in range(15)})
+    edges = [("sw-KE", names[a], names[b], 0.7) for a, b in pairs]
+    own: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for name, user, said, support in votes:
+        if support >= 0.5:
+            own[name, said["intent"]].add(user)
+    expected: dict[str, dict[str, int]] = defaultdict(dict)
+    for name in names:
+        near = [names[b if a == names.index(name) else a] for a, b in pairs if names.index(name) in (a, b)]
+        for intent in "xyz":
+            users = set(own[name, intent])
+            for mate in near:
+                users |= set(sorted(own[mate, intent])[:50])
+            if users:
+                expected[name][intent] = len(users)
+    found = backers_of(spark.createDataFrame(votes, VOTE), spark.createDataFrame(edges, EDGE)).collect()
+    assert {row["formulation_id"]: {b["intent"]: b["users"] for b in row["backers"]} for row in found} == expected
+
+
+def test_guesses_are_the_champions_probabilities_summed_over_turns(spark: SparkSession) -> None:
+    shape = f"formulation_id string, utterance string, interpretation {INTERPRETATION}, confidence double, "
+    shape += "alternatives array<struct<intent string, confidence double>>, response string"
+    turns = [
+        ("f", "wake me", meaning("alarm"), 0.6, [("music", 0.3)], "completed"),
+        ("f", "wake me", meaning("alarm"), 0.6, [("music", 0.3)], "completed"),
+        ("g", "play it", None, 0.2, [("music", 0.2), ("alarm", 0.1)], "no_match"),
+        ("g", "play it", None, None, [], "no_match"),
+        ("h", "never mind", meaning("stop"), 0.9, [], "cancelled"),
+        ("i", "seven", {"intent": "alarm", "slots": [("time", "seven", 0, 5)]}, 0.9, [], "completed"),
+    ]
+    found = guesses_of(spark.createDataFrame(turns, shape)).collect()
+    assert {row["formulation_id"]: {g["intent"]: g["weight"] for g in row["guesses"]} for row in found} == {
+        "f": {"": 2.0, "alarm": 1.2, "music": 0.6},
+        "g": {"": 1.0, "music": 0.2, "alarm": 0.1},
+    }
+
+
+def test_how_often_intents_survive_lies_midway_between_its_bounds(spark: SparkSession) -> None:
+    frictions = [0.9] * 4 + [0.1]
+    turns = [("sw-KE", f"t{i}", "completed", meaning("alarm"), friction) for i, friction in enumerate(frictions)]
+    shape = f"locale string, interaction_id string, response string, interpretation {INTERPRETATION}, friction double"
+    pairs = [
+        ("sw-KE", *pair)
+        for pair in (
+            ("rephrase", "t0", meaning("alarm"), 1.0, 0.8),
+            ("rephrase", "t1", meaning("music"), 1.0, 0.8),
+            ("rephrase", "t2", meaning("alarm"), 1.0, 0.0),
+            ("rephrase", "t3", None, 0.5, 0.0),
+            ("repeat", "t3", meaning("alarm"), 1.0, 1.0),
+        )
+    ]
+    pair_shape = f"locale string, kind string, source string, target_interpretation {INTERPRETATION}, "
+    pair_shape += "posterior double, target_acceptance double"
+    found = intent_survival(spark.createDataFrame(turns, shape), spark.createDataFrame(pairs, pair_shape)).collect()
+    survival = (0.8 / 3.5 + 0.8 / 1.6) / 2
+    accepted = (0.1 * 4 + 0.9) / 5
+    assert found[0]["survival"] == pytest.approx(survival, abs=1e-6)
+    assert found[0]["served"] == pytest.approx(accepted / (accepted + (1 - accepted) * survival), abs=1e-6)
+
+
+def test_the_odds_of_an_intent_are_those_of_what_its_users_did(spark: SparkSession) -> None:
+    piece = "array<struct<name string, weight double>>"
+    shape = f"locale string, formulation_id string, utterance string, interpretation {INTERPRETATION}, "
+    shape += f"response string, evidence {piece}"
+    turns = [
+        (
+            "sw-KE",
+            "f",
+            "wake me",
+            meaning("alarm"),
+            "completed",
+            [("answer", 9.0), ("feedback", 1.0), ("others", -3.0)],
+        ),
+        ("sw-KE", "f", "wake me", meaning("alarm"), "completed", [("answer", 9.0), ("continued", -2.0)]),
+        ("sw-KE", "f", "wake me", meaning("music"), "completed", [("others", 50.0)]),
+        ("sw-KE", "f", "wake me", meaning("alarm"), "failed", [("others", 50.0)]),
+        ("sw-KE", "g", "seven", {"intent": "alarm", "slots": [("time", "seven", 0, 5)]}, "completed", []),
+    ]
+    survival = spark.createDataFrame([("sw-KE", 0.5)], "locale string, served double")
+    found = served_of(spark.createDataFrame(turns, shape), survival).collect()
+    odds = {row["formulation_id"]: {s["intent"]: s["weight"] for s in row["served"]} for row in found}
+    assert odds == {
+        "f": {
+            "alarm": pytest.approx(1 + 0.5 * (4 - 1)),  # the mean of two turns, 2 bits for it
+            "music": pytest.approx(1 + 0.5 * (2**-6 - 1)),  # at most six bits against it
+        }
+    }
+
+
+def test_a_pair_speaks_for_its_user_among_all_users_of_a_wording(spark: SparkSession) -> None:
+    turns = [("f", f"u{i}") for i in range(10)] + [("f", "u0"), ("g", "u0"), ("g", "u1"), ("h", "bot")]
+    pairs = [("rephrase", "sw-KE", "f", "g", "u0", 0.9), ("rephrase", "sw-KE", "f", "g", "u0", 0.6),
+             ("rephrase", "sw-KE", "f", "g", "u1", 0.5), ("repeat", "sw-KE", "f", "g", "u2", 1.0),
+             ("rephrase", "sw-KE", "f", "f", "u3", 1.0)]  # fmt: skip
+    pairs += [("rephrase", "sw-KE", "f", "h", "bot", 1.0)] * 1000
+    shape = "kind string, locale string, source_formulation string, target_formulation string, user_id string, "
+    frame = spark.createDataFrame(pairs, shape + "posterior double")
+    found = said_instead(spark.createDataFrame(turns, "formulation_id string, user_id string"), frame).collect()
+    assert {(r["left"], r["right"]): (r["forth"], r["back"]) for r in found} == {
+        ("f", "g"): (pytest.approx(0.14), pytest.approx(0.7)),
+        ("f", "h"): (pytest.approx(0.1), pytest.approx(0.97)),
+    }
+
+
+def test_a_wording_is_told_by_near_wordings_and_by_what_was_said_instead(spark: SparkSession) -> None:
+    weights = "array<struct<intent string, weight double>>"
+    shape = f"locale string, formulation_id string, guesses {weights}, served {weights}"
+    rows, near = [], []
+    for locale, intents in (("sw-KE", ("alarm", "music")), ("ja-JP", ("music", "alarm"))):
+        for i in range(40):
+            intent = intents[i % 2]
+            rows.append((locale, f"{locale} {i:02}", [("", 1.0), (intent, 0.5)], [(intent, 30.0)]))
+            near += [(locale, f"{locale} {i:02}", f"{locale} {j:02}", 0.8) for j in range(i + 2, 40, 2)]
+        rows += [(locale, f"{locale} {name}", None, None) for name in ("new", "said", "alone")]
+        near += [(locale, f"{locale} {i:02}", f"{locale} new", 0.8) for i in range(0, 10, 2)]
+    links = [(locale, f"{locale} 01", f"{locale} said", None, 0.9, 0.9) for locale in ("sw-KE", "ja-JP")]
+    found = posteriors_of(
+        spark.createDataFrame(rows, shape), spark.createDataFrame(near, EDGE),
+        spark.createDataFrame(links, f"{EDGE}, forth double, back double"),
+    ).toArrow().to_pylist()  # fmt: skip
+    assert len(found) == 86
+    fitted = {row["locale"]: json.loads(row["fitted"]) for row in found if row["fitted"]}
+    assert set(fitted) == {"sw-KE", "ja-JP"}
+    assert fitted["sw-KE"]["agreement"]["0.8"] > 0.9
+    best = {row["formulation_id"]: row["posterior"][0] for row in found}
+    assert [best[f"{locale} {name}"]["intent"] for locale in ("sw-KE", "ja-JP") for name in ("new", "said")] == [
+        "alarm", "music", "music", "alarm",
+    ]  # fmt: skip
+    assert best["sw-KE new"]["weight"] > 0.8
+    assert best["sw-KE alone"]["weight"] == pytest.approx(0.5, abs=0.01)
