@@ -1,6 +1,7 @@
-"""The label model beside the weighted majority, on one lake and its truth: does it rank or calibrate better?
+"""The pipeline's posterior beside a weighted majority and a label model, on one lake and its truth: which ranks and
+calibrates better?
 
-The pipeline uses the weighted majority until this, an audit or source-language gold shows the other one better.
+The pipeline used the weighted majority until this showed the posterior to be better (docs/learning.md).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from mining.label_model import fit_label_model
 from schemas.lake import Lake
 
 _BINS = np.linspace(0, 1, 11)
+_MATES, _UNKNOWN = 2.0, 0.5  # votes that all cluster mates count for, and "something else"
+WAYS = ("posterior", "majority", "pooled", "apart")
 
 
 def _judged(found: dict[str, tuple[str, float]], gold: dict[str, str], most: int) -> dict[str, float]:
@@ -32,7 +35,8 @@ def _judged(found: dict[str, tuple[str, float]], gold: dict[str, str], most: int
 
 
 def compare_label_models(lake: Lake, truth: Path, locale: str, floor: int) -> dict[str, Any]:
-    """Weighted majority, and the label model with sources pooled and apart, on formulations with `floor` users.
+    """The posterior, the weighted majority, and the label model with sources pooled and apart, on formulations with
+    `floor` users.
 
     Returns:
         compared and accepted (numbers of formulations), the fitted reliabilities, and for each way `precision` (of as
@@ -57,8 +61,13 @@ def compare_label_models(lake: Lake, truth: Path, locale: str, floor: int) -> di
     told: dict[str, Any] = {
         "compared": len(chosen),
         "accepted": most,
-        "majority": _judged({r["formulation_id"]: (r["intent"], r["posterior"]) for r in chosen}, gold, most),
+        "posterior": _judged({r["formulation_id"]: (r["intent"], r["posterior"]) for r in chosen}, gold, most),
     }
+    voted = {
+        r["formulation_id"]: _majority(_witnesses(own[r["formulation_id"]], clusters[r["cluster_id"]], "pooled"))
+        for r in chosen
+    }
+    told["majority"] = _judged({name: best for name, best in voted.items() if best}, gold, most)
     for name in ("pooled", "apart"):
         items = {
             r["formulation_id"]: _witnesses(own[r["formulation_id"]], clusters[r["cluster_id"]], name) for r in rows
@@ -68,6 +77,16 @@ def compare_label_models(lake: Lake, truth: Path, locale: str, floor: int) -> di
         best = {key: labels[0] for key, labels in found.items() if labels}
         told[name] = _judged(best, gold, most) | {"reliability": dict(model.reliability)}
     return told
+
+
+def _majority(said: dict[str, dict[str, float]]) -> tuple[str, float] | None:
+    """The intent with most votes and its share: own votes, shrunk towards the mates' (a Dirichlet prior)."""
+    own, mates = said.get("behaviour", {}), said.get("text", {})
+    strength = min(_MATES, sum(mates.values()))
+    scale = sum(own.values()) + strength + _UNKNOWN
+    mass = max(sum(mates.values()), 1e-12)
+    shares = {i: (own.get(i, 0.0) + strength * mates.get(i, 0.0) / mass) / scale for i in {*own, *mates}}
+    return max(((i, p) for i, p in shares.items()), key=lambda pair: (pair[1], pair[0]), default=None)
 
 
 def _witnesses(mine: dict[str, dict[str, float]], cluster: dict[str, float], name: str) -> dict[str, dict[str, float]]:

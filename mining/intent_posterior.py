@@ -151,10 +151,9 @@ def intent_posterior(
     said = _heard(_softmax(told + np.log(share)), share, rephrases)
     told += said
     view, agreement = np.log(base), dict[float, float]()
-    left, right, cosine = near
-    if len(left):
+    if len(near[0]):
         belief = _softmax(told + _GUESS * view + (1 - _GUESS) * np.log(share))
         weight, agreement = _agreement(belief, near)
-        view = view + _heard(belief, share, Links(left, right, weight, weight), _MOST)
+        view = view + _heard(belief, share, Links(near[0], near[1], weight, weight), _MOST)
     power = _exponent(view, said, rows, intents, odds)
     return IntentPosterior(_softmax(view * power + told), agreement, power)

@@ -1,4 +1,4 @@
-"""A label model beside the weighted majority: how reliable is each group of sources, and what follows for a label.
+"""A label model to compare the posterior with: how reliable is each group of sources, and what follows for a label.
 
 Sources that err together are pooled before they are treated as independent: what users did (accepted turns,
 rephrases), what other texts say (cluster mates), what translations say. Each group is a witness of one reliability;

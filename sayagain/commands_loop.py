@@ -182,8 +182,8 @@ def label_models(
     out: Annotated[Path, typer.Option(help="The report, JSON.")],
     arm: Annotated[str, typer.Option(help="Whose lake.")] = "ours",
 ) -> None:
-    """The label model beside the weighted majority, on a loop's last labels and the truth."""
-    from benchmarks.label_models import compare_label_models
+    """The posterior beside a weighted majority and a label model, on a loop's last labels and the truth."""
+    from benchmarks.label_models import WAYS, compare_label_models
     from schemas.errors import InputError
     from schemas.lake import Lake
 
@@ -199,5 +199,5 @@ def label_models(
     metric_rows(
         f"{locale}: {told['compared']} formulations, {told['accepted']} accepted, percent",
         ("", "precision of as many", "of all", "calibration error"),
-        [(kind, *(percent(told[kind][n]) for n in names)) for kind in ("majority", "pooled", "apart")],
+        [(kind, *(percent(told[kind][n]) for n in names)) for kind in WAYS],
     )
