@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 import jobs.votes
 from jobs.encoder import gold_stamp
 from jobs.lake import Run, Step, spark_schema
-from jobs.votes import intent_right, intent_survival, spoken_alone
+from jobs.votes import intent_survival, spoken_alone
 from schemas.annotated import Annotated, read_annotated
 from schemas.errors import InputError
 from schemas.normalise import formulation_id, normalise
@@ -95,34 +95,36 @@ def _hash(*parts: str | Column) -> Column:
 
 
 def _held_out(run: Run, locale: str) -> DataFrame:
-    """The answers that held-out users gave evidence for, turn by turn, each with the probability that it is right.
+    """What held-out users' turns say of an answer, for `retrain.held_out.estimate`.
 
-    A completed turn speaks for what was understood, a reworded one for what the target got, each by the probability
-    that the intent was right, which is more than that the user was served (`intent_survival`, of the users who vote).
+    Of each completed turn the probability that its answer served, before (`expected`) and after (`held_out`) its users
+    went on; of a reworded one what the target got, and the probability that it meant the same and served (`rephrased`).
     Slots of a rephrase belong to the target's wording, so gate rows tell the intent alone.
     """
-    shape = ("interaction_id", "utterance", "intent", "weight", "source")
     turns = run.read("turns").where(F.col("held_out") & (F.col("locale") == locale) & (F.col("text") != ""))
-    served = spoken_alone(turns.where("interpretation is not null and response = 'completed'"))
-    every = run.read("rephrase_pairs")
-    voting = every.where(~F.col("held_out") & (F.col("posterior") >= run.settings.rephrase.min_posterior))
-    survival = F.broadcast(intent_survival(run.read("turns").where("not held_out"), voting))
-    served = served.join(survival, "locale", "left").withColumn("intent", F.col("interpretation.intent"))
-    served = served.withColumn("weight", intent_right("1 - friction")).withColumn("source", F.lit("held_out"))
-    pairs = every.where("held_out and kind = 'rephrase' and target_interpretation is not null")
-    pairs = pairs.join(survival, "locale", "left")
-    reworded = pairs.where(F.col("locale") == locale).select(
+    answered = spoken_alone(turns.where("interpretation is not null and response = 'completed'"))
+
+    def served(pieces: str) -> Column:
+        bits = F.expr(f"aggregate({pieces}, 0D, (sum, e) -> sum + e.weight)")
+        return F.round(1 / (1 + F.pow(F.lit(2.0), bits)), 6)
+
+    beforehand = "filter(evidence, e -> e.name in ('answer', 'intent'))"
+    shape = ("interaction_id", "utterance", F.col("interpretation.intent").alias("intent"))
+    rows = [
+        answered.select(*shape, served(pieces).alias("weight"), F.lit(source).alias("source"))
+        for source, pieces in (("expected", beforehand), ("held_out", "evidence"))
+    ]
+    pairs = run.read("rephrase_pairs").where("held_out and kind = 'rephrase' and target_interpretation is not null")
+    instead = pairs.where(F.col("locale") == locale).select(
         F.col("source").alias("interaction_id"),
         F.col("source_utterance").alias("utterance"),
         F.col("target_interpretation.intent").alias("intent"),
-        (F.col("posterior") * intent_right("target_acceptance")).alias("weight"),
+        F.round(F.col("posterior") * F.col("target_acceptance"), 6).alias("weight"),
         F.lit("rephrased").alias("source"),
     )
-    answers = served.select(*shape).unionByName(reworded).groupBy("interaction_id", "utterance", "intent")
-    # Where the rephrase got what had been served, the row is the served answer's.
-    best = answers.agg(F.round(F.max("weight"), 6).alias("weight"), F.min("source").alias("source"))
+    best = rows[0].unionByName(rows[1]).unionByName(instead)
     return best.select(
-        _hash("interaction_id", "intent", F.lit("held_out")).alias("example_id"),
+        _hash("interaction_id", "intent", "source").alias("example_id"),
         F.lit(locale).alias("locale"),
         F.lit("gate").alias("split"),
         "source",
@@ -161,7 +163,17 @@ def _run(run: Run) -> None:
     run.count(accepted=accepted, also_in_gold=in_gold, over_cluster_cap=accepted - in_gold - kept, examples=examples)
     run.count(**{f"{source}.{split}": n for (source, split), n in sorted(of_split.items())})
     run.details["snapshot_id"] = run.run_id
+    run.details["served_if_right"] = _served_if_right(run, locale)
     _describe(run, locale)
+
+
+def _served_if_right(run: Run, locale: str) -> float:
+    """How often an answer with the right intent served its user, as far as voting users tell."""
+    voting = run.read("rephrase_pairs").where(
+        ~F.col("held_out") & (F.col("posterior") >= run.settings.rephrase.min_posterior)
+    )
+    found = intent_survival(run.read("turns").where("not held_out"), voting).where(F.col("locale") == locale).first()
+    return 1.0 if found is None or not found["served"] else float(found["served"])
 
 
 def _describe(run: Run, locale: str) -> None:
@@ -176,6 +188,7 @@ def _describe(run: Run, locale: str) -> None:
         "gold": [{"file": name, "bytes": size} for name, size, _ in gold_stamp(run.lake, run.settings)],
         "settings": run.settings.model_dump(mode="json", include={"training", "labels", "seed"}),
         "counts": run.counts,
+        "served_if_right": run.details["served_if_right"],
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
     counts = "\n".join(f"| {name} | {value} |" for name, value in run.counts.items())

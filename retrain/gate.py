@@ -7,16 +7,17 @@ gold dev rows of the source locale, and the report says so. No test partition is
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from statistics import NormalDist
 
 import numpy as np
 
 from retrain import registry
 from retrain.data import Example, read_gold, read_snapshot
+from retrain.held_out import estimate
 from retrain.interval import paired_lower_bound
 from retrain.tables import append_rows
 from schemas.errors import InputError
@@ -118,50 +119,42 @@ def decide(
 
 
 def decide_on_turns(
-    challenger: Predictor, champion: Predictor, rows: Sequence[Example], settings: GateSettings
+    challenger: Predictor,
+    champion: Predictor,
+    rows: Sequence[Example],
+    served_if_right: float,
+    settings: GateSettings,
+    seed: int,
 ) -> Verdict:
-    """Compare two models on turns of held-out users, without a label.
+    """Compare two models on turns of held-out users, without a label; see `retrain.held_out.estimate`.
 
-    The rows of one turn (`group`) are the answers that its user gave evidence for: the one that was served (source
-    `held_out`), with the probability that its intent was right, and the one that a rephrase got, with that of the
-    pair. A model scores the probability of its answer. An answer that nobody has evidence for is right with the
-    probability that the known ones leave, times the model's skill in such cases: where it departs from what was
-    served and a rephrase tells another intent, how often it says that one. Counting such an answer as wrong would
-    favour the champion, whose answers the evidence is about; crediting it with the model's hits on all evidence would
-    favour whoever departs. Passes if the one-sided normal bound of the mean paired difference lies above -margin.
+    Passes if the one-sided bootstrap bound of the difference in intent accuracy lies above -margin.
 
-    Cost: two predictions a turn.
+    Cost: two predictions an utterance.
     """
-    turns: dict[str, dict[str, float]] = {}
-    text: dict[str, Example] = {}
-    for row in rows:
-        key = row.group or row.utterance
-        text[key] = row
-        turns.setdefault(key, {})[row.intent] = row.weight
-    first = list(text.values())
-    served = {row.group or row.utterance: row.intent for row in rows if row.source == "held_out"}
-    told = [row for row in rows if row.source == "rephrased"]
-
-    def scores(predictor: Predictor) -> np.ndarray:
-        found = predictor.predict([e.utterance for e in first], first[0].locale)
-        said = {key: answer.interpretation.intent for key, answer in zip(turns, found, strict=True)}
-        departed = [row for row in told if said[row.group or row.utterance] != served.get(row.group or row.utterance)]
-        hit = sum(row.weight for row in departed if said[row.group or row.utterance] == row.intent)
-        skill = hit / max(sum(row.weight for row in departed), 1e-9)
-        return np.array(
-            [known.get(said[key], max(0.0, 1 - sum(known.values())) * skill) for key, known in turns.items()]
-        )
-
-    mine, other = scores(challenger), scores(champion)
-    gain = mine - other
-    error = float(gain.std(ddof=1) / np.sqrt(len(gain))) if len(gain) > 1 else 1.0
-    bound = float(gain.mean() - NormalDist().inv_cdf(settings.confidence) * error)
+    texts = sorted({row.utterance for row in rows})
+    said = [
+        {text: answer.interpretation.intent
+         for text, answer in zip(texts, model.predict(texts, rows[0].locale), strict=True)}
+        for model in (champion, challenger)
+    ]  # fmt: skip
+    found = estimate(rows, said[0], said[1], served_if_right, seed)
+    if not found.turns:
+        return Verdict(False, "no turn was answered as the champion would answer it", 0.0, 0.0, -1.0)
+    bound = float(np.quantile(found.resampled, 1 - settings.confidence))
     passed = bound > -settings.margin
     reason = (
         f"{'not worse' if passed else 'may be worse'} by {settings.margin}: expected intent accuracy "
-        f"{gain.mean():+.3f} ({settings.confidence:.0%} bound {bound:+.3f})"
+        f"{found.gain:+.3f} ({settings.confidence:.0%} bound {bound:+.3f})"
     )
-    return Verdict(passed, reason, float(mine.mean()), float(other.mean()), bound)
+    return Verdict(passed, reason, found.champion + found.gain, found.champion, bound)
+
+
+def _served_if_right(lake: Lake, snapshot_id: str) -> float:
+    path = lake.snapshots / snapshot_id / "manifest.json"
+    if not path.is_file():
+        return 1.0
+    return float(json.loads(path.read_text(encoding="utf-8")).get("served_if_right", 1.0))
 
 
 def _verdict(
@@ -183,7 +176,9 @@ def _verdict(
     if len(target) >= least:
         return decide(contender, incumbent, target, settings.gate), len(target), f"gold dev rows of {locale}"
     if turns >= least and incumbent is not None:
-        return decide_on_turns(contender, incumbent, held_out, settings.gate), turns, "turns of held-out users"
+        served = _served_if_right(lake, snapshot_id)
+        verdict = decide_on_turns(contender, incumbent, held_out, served, settings.gate, settings.seed)
+        return verdict, turns, "turns of held-out users"
     said = f"only {turns} turns of held-out users and {len(target)} gold dev rows of {locale}"
     spare = dev(source)
     if len(spare) < least:

@@ -124,7 +124,7 @@ def mine(
     if only is not None and only not in STEPS:
         raise InputError(f"--only {only}: no such step; the steps are {', '.join(STEPS)}")
     settings = context.obj.settings()
-    lake = Lake(settings.lake).open(create=False)
+    lake = Lake(settings.lake).open(write=True)
     from jobs.lake import run_step
     from jobs.pipeline import STEPS as steps
     from jobs.spark import check_java

@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def _opened(context: typer.Context, *, create: bool = False) -> tuple[Settings, Lake, str]:
+def _opened(context: typer.Context, *, create: bool = False, write: bool = False) -> tuple[Settings, Lake, str]:
     from schemas.errors import InputError
     from schemas.lake import Lake
 
@@ -31,7 +31,7 @@ def _opened(context: typer.Context, *, create: bool = False) -> tuple[Settings, 
         raise InputError(
             "locale: the launch locale is not set; give --locale before the command, such as --locale sw-KE"
         )
-    return settings, Lake(settings.lake).open(create=create), settings.locale
+    return settings, Lake(settings.lake).open(create=create, write=write), settings.locale
 
 
 def _model(lake: Lake, locale: str, which: str) -> Any:
@@ -128,7 +128,7 @@ def gate(context: typer.Context) -> None:
     """Decide whether the challenger may become champion; exit code 3 if not."""
     from schemas.errors import InputError, RefusedError
 
-    settings, lake, locale = _opened(context)
+    settings, lake, locale = _opened(context, write=True)
     from retrain import registry
     from retrain.gate import gate as run
     from retrain.tables import read_table
@@ -148,7 +148,7 @@ def promote(
     context: typer.Context, force: Annotated[bool, typer.Option(help="Without a passed gate.")] = False
 ) -> None:
     """Make the challenger the champion, if it passed the gate."""
-    _, lake, locale = _opened(context)
+    _, lake, locale = _opened(context, write=True)
     from retrain import registry
 
     console.print(f"{registry.promote(lake, locale, force=force)} is champion of {locale}")
@@ -156,7 +156,7 @@ def promote(
 
 def rollback(context: typer.Context) -> None:
     """Make the previous champion the champion again."""
-    _, lake, locale = _opened(context)
+    _, lake, locale = _opened(context, write=True)
     from retrain import registry
 
     console.print(f"{registry.rollback(lake, locale)} is champion of {locale} again")

@@ -67,8 +67,8 @@ class Lake:
     def _marker(self) -> Path:
         return self.path / "_sayagain.json"
 
-    def open(self, *, create: bool = False) -> Lake:
-        """Check that the lake exists, can be written and is of a format this program reads.
+    def open(self, *, create: bool = False, write: bool = False) -> Lake:
+        """Check that the lake exists, is of a format this program reads, and can be written if that is asked.
 
         Raises:
             InputError: none of these; says which and what to do.
@@ -88,7 +88,7 @@ class Lake:
                 f"the lake at {self.path} has format {found}, made by a newer Sayagain; "
                 f"this one reads up to {FORMAT}: upgrade, or give --lake another folder"
             )
-        if create and not os.access(self.path, os.W_OK):
+        if (create or write) and not os.access(self.path, os.W_OK):
             raise InputError(f"no permission to write to the lake at {self.path}: fix its owner or mode")
         return self
 

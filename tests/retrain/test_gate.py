@@ -10,7 +10,7 @@ from toy_language import snapshot_row, toy_rows, toy_settings
 
 from retrain import registry
 from retrain.data import Example
-from retrain.gate import decide, decide_on_turns, gate
+from retrain.gate import Verdict, decide, decide_on_turns, gate
 from retrain.predictor import TorchPredictor
 from retrain.tables import append_rows, read_table
 from retrain.train import TrainedModel
@@ -67,12 +67,15 @@ def test_a_first_model_has_to_beat_the_majority_class() -> None:
 
 
 def test_held_out_turns_decide_by_the_expected_accuracy() -> None:
-    """Each turn was answered `a` and is probably wrong; its user then got `b`."""
+    """Each turn was answered `a`, which served every fifth user; the others then got `b`."""
     evidence = [
         Example(f"u{i}", "xx-XX", intent, None, weight, "gate", source, f"turn{i}")
         for i in range(200)
-        for intent, weight, source in (("a", 0.2, "held_out"), ("b", 0.7, "rephrased"))
-    ]
+        for intent, weight, source in (
+            ("a", 0.3, "expected"), ("a", 0.95 if i % 5 == 0 else 0.02, "held_out"), ("b", 0.7, "rephrased"),
+        )
+        if source != "rephrased" or i % 5
+    ]  # fmt: skip
 
     class Says:
         version = "says"
@@ -83,12 +86,19 @@ def test_held_out_turns_decide_by_the_expected_accuracy() -> None:
         def predict(self, utterances: Sequence[str], locale: str) -> list[Prediction]:
             return [Prediction(Interpretation(self.intent), 0.9) for _ in utterances]
 
-    better = decide_on_turns(Says("b"), Says("a"), evidence, GateSettings())
+    def decided(challenger: str, champion: str) -> Verdict:
+        return decide_on_turns(Says(challenger), Says(champion), evidence, 0.5, GateSettings(), 1)
+
+    better = decided("b", "a")
     assert better.passed
-    assert (better.challenger_accuracy, better.champion_accuracy) == pytest.approx((0.7, 0.2))
-    assert not decide_on_turns(Says("a"), Says("b"), evidence, GateSettings()).passed
-    assert not decide_on_turns(Says("c"), Says("a"), evidence, GateSettings()).passed  # nobody has evidence for c
-    assert decide_on_turns(Says("a"), Says("a"), evidence, GateSettings()).lower_bound == 0
+    assert better.champion_accuracy == pytest.approx((0.2 * 0.95 + 0.8 * 0.02) / 0.5)
+    assert 0.5 < better.challenger_accuracy < 0.7  # between 0.56, what was seen, and 0.6, what the champion leaves
+    assert not decided("c", "a").passed  # nobody has evidence for c
+    tie = decided("a", "a")
+    assert (tie.passed, tie.lower_bound) == (True, 0)
+    strange = decided("a", "b")  # the champion of today answered none of these turns
+    assert not strange.passed
+    assert "no turn" in strange.reason
 
 
 def test_exact_match_counts_where_slots_are_known() -> None:
@@ -127,8 +137,9 @@ def publish_rows(lake: Lake, rows: Sequence[Example]) -> None:
 
 def test_register_gate_promote_rollback(lake: Lake, toy_model: TorchPredictor) -> None:
     settings = toy_settings()
-    held_out = toy_rows(200, 11, "xx-XX", "gate", source="held_out")
-    publish_rows(lake, [replace(e, slots=None) for e in held_out])
+    held_out = [replace(e, group=e.utterance) for e in toy_rows(200, 11, "xx-XX", "gate", source="held_out")]
+    expected = [replace(e, source="expected", weight=0.5) for e in held_out]
+    publish_rows(lake, [replace(e, slots=None) for e in (*held_out, *expected)])
     assert registry.champion(lake, "xx-XX") is None
     assert registry.status(lake, "xx-XX") == {"champion": None, "challenger": None, "previous": None}
     with pytest.raises(InputError, match="no challenger"):
@@ -200,8 +211,7 @@ def _planted_turns(
     """Turns of held-out users as the step `training_sets` writes them, what both models say, and the true gain.
 
     Users are served where the intent and the values (4 of 10) are right; 7% of the others let it pass; of those who do
-    not, 6 of 10 reword it, and 7 of 10 of these are then understood. Friction is calibrated, and how often the intent
-    was right all the same is estimated as `jobs.pseudo_labels.intent_survival` does.
+    not, 6 of 10 reword it, and 7 of 10 of these are then understood.
     """
     rng = np.random.default_rng(seed)
     said = []
@@ -219,22 +229,14 @@ def _planted_turns(
             happy = (target == gold and rng.random() < 0.4) or rng.random() < 0.07
             again = target, happy
         said.append((gold, old, new, served, quiet, again))
+    share = float(np.mean([served for *_, served, _, _ in said]))
     silent = float(np.mean([not served for *_, served, quiet, _ in said if quiet]))
-    reworded = [(again, old) for _, old, *_, again in said if again is not None]
-    same = [(1 - silent) * (target == old) if happy else 0.0 for (target, happy), old in reworded]
-    survival = float(np.mean(same))
     rows = []
     for i, (_, old, _, _, quiet, again) in enumerate(said):
-        acceptance = 1 - silent if quiet else 0.0
-        answers = {old: (acceptance + (1 - acceptance) * survival, "held_out")}
+        answers = [(old, share, "expected"), (old, 1 - silent if quiet else 0.0, "held_out")]
         if again is not None:
-            acceptance = 1 - silent if again[1] else 0.0
-            weight = 0.85 * (acceptance + (1 - acceptance) * survival)
-            before = answers.get(again[0])
-            answers[again[0]] = (max(weight, before[0]), before[1]) if before else (weight, "rephrased")
-        rows += [
-            Example(f"t{i}", "xx-XX", str(k), None, w, "gate", source, f"t{i}") for k, (w, source) in answers.items()
-        ]
+            answers.append((again[0], 0.85 * (1 - silent if again[1] else 0.0), "rephrased"))
+        rows += [Example(f"t{i}", "xx-XX", str(k), None, w, "gate", source, f"t{i}") for k, w, source in answers]
     gain = np.mean([new == gold for gold, _, new, *_ in said]) - np.mean([old == gold for gold, old, *_ in said])
     return (
         rows,
@@ -257,16 +259,16 @@ class Recites:
     ("champion", "challenger"), [(0.3, 0.3), (0.5, 0.5), (0.5, 0.55), (0.5, 0.65), (0.3, 0.5), (0.5, 0.4)]
 )
 def test_the_estimate_on_turns_is_calibrated_where_it_decides(champion: float, challenger: float) -> None:
-    """Near a tie the estimate is the true gain; further off it is drawn towards zero, and never flatters."""
+    """It errs against change: at most a little above the true gain, and drawn towards a loss."""
     verdicts, gains = [], []
     for seed in range(4):
         rows, new, old, gain = _planted_turns(seed, champion, challenger)
-        verdicts.append(decide_on_turns(Recites(new), Recites(old), rows, GateSettings()))
+        verdicts.append(decide_on_turns(Recites(new), Recites(old), rows, 0.4, GateSettings(), seed))
         gains.append(gain)
     estimate = np.mean([v.challenger_accuracy - v.champion_accuracy for v in verdicts])
     true = float(np.mean(gains))
     assert estimate < true + 0.045
-    assert abs(estimate - true) < 0.045 or abs(estimate) < abs(true)
+    assert estimate > true / 3 - 0.09
     if true > 0.1:
         assert all(v.passed for v in verdicts)
     if true < -0.05:
