@@ -56,6 +56,11 @@ def beliefs(silent_failure: float) -> tuple[Floats, Floats]:
     )
 
 
+def _kind(answer: Ints) -> Ints:
+    """0 for completed answers, 1 for others."""
+    return (answer >= len(CONFIDENCE)).astype(np.int64)
+
+
 def _sigmoid(nats: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-np.clip(nats, -500, 500))))
 
@@ -67,19 +72,22 @@ class FrictionModel:
     Args:
         answer: by response, then confidence.
         intents: what an intent adds; unknown ones add nothing.
-        failed, served: probability of each feedback, then of each way to go on.
+        failed: probability of each feedback, then of each way to go on, after a completed answer that failed.
+        refused: the same after any other response (nobody interrupts what does nothing).
+        served: the same after an answer that served.
         iterations: of EM.
     """
 
     answer: tuple[float, ...]
     intents: Mapping[str, float]
     failed: tuple[float, ...]
+    refused: tuple[float, ...]
     served: tuple[float, ...]
     iterations: int
 
     def behaviour(self) -> Floats:
-        """Bits of each feedback, then of each way to go on."""
-        return np.asarray(np.log2(self.failed) - np.log2(self.served))
+        """Bits of each feedback, then of each way to go on: after completed answers (row 0) and others (row 1)."""
+        return np.asarray(np.log2([self.failed, self.refused]) - np.log2(self.served))
 
     def of_intents(self, names: Sequence[str]) -> Floats:
         """Bits of each intent."""
@@ -87,17 +95,18 @@ class FrictionModel:
 
     def bits(self, rows: pa.Table) -> Floats:
         """Bits of the odds that each wording's answer (a row of `SEEN`) fails. O(rows)."""
-        told = counts_of(rows) @ self.behaviour() + np.asarray(self.answer)[rows.column("answer").to_numpy()]
+        answer = rows.column("answer").to_numpy()
+        told = (counts_of(rows) * self.behaviour()[_kind(answer)]).sum(axis=1) + np.asarray(self.answer)[answer]
         return np.asarray(told + self.of_intents(rows.column("intent").to_pylist()))
 
     def own(self, levels: Ints) -> dict[str, Floats]:
         """Bits that a turn's own evidence (`evidence_levels`) shows, by name."""
-        behaviour = self.behaviour()
-        answer = np.asarray(self.answer)[levels[:, 0] * len(CONFIDENCE) + levels[:, 1]]
+        answer = levels[:, 0] * len(CONFIDENCE) + levels[:, 1]
+        behaviour, kind = self.behaviour(), _kind(answer)
         return {
-            "answer": answer,
-            "feedback": behaviour[levels[:, 2]],
-            "continued": behaviour[len(FEEDBACK) + levels[:, 3]],
+            "answer": np.asarray(self.answer)[answer],
+            "feedback": behaviour[kind, levels[:, 2]],
+            "continued": behaviour[kind, len(FEEDBACK) + levels[:, 3]],
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -128,9 +137,10 @@ def fit_friction(
     Cost: O(iterations x (rows x 11 + intents^3)) time, 200 bytes a row.
     """
     believed = beliefs(silent_failure)
-    failed, served = believed
+    failed, served = np.stack([believed[0], believed[0]]), believed[1]
     names, intent = np.unique(np.asarray(rows.column("intent").to_pylist(), dtype=str), return_inverse=True)
     seen_by, answer = counts_of(rows).astype(np.float64), rows.column("answer").to_numpy()
+    kind = _kind(answer)
     base = np.log(prior / (1 - prior)) + np.repeat(np.log(_RESPONSE[0]) - np.log(_RESPONSE[1]), len(CONFIDENCE))
     cells = len(base)
     # Wordings share what their answer and intent say: Newton's steps are made over these cells alone.
@@ -143,9 +153,9 @@ def fit_friction(
     weights, mass = np.zeros(cells + len(names)), np.bincount(cell, count, len(found))
     done = 0
     for done in range(1, iterations + 1):  # noqa: B007
-        nats = seen_by @ (np.log(failed) - np.log(served)) + (base[of_answer] + design @ weights)[cell]
-        fails = _sigmoid(nats)
-        failed = _behaviour(seen_by.T @ (count * fails), believed[0])
+        behaved = (seen_by * (np.log(failed) - np.log(served))[kind]).sum(axis=1)
+        fails = _sigmoid(behaved + (base[of_answer] + design @ weights)[cell])
+        failed = np.stack([_behaviour(seen_by.T @ (count * fails * (kind == k)), believed[0]) for k in (0, 1)])
         served = _behaviour(seen_by.T @ (count * (1 - fails)), believed[1])
         expected, before = np.bincount(cell, count * fails, len(found)), weights
         for _ in range(2):
@@ -159,7 +169,7 @@ def fit_friction(
     told = [round(float(b), 6) for b in bits]
     return FrictionModel(
         tuple(told[:cells]), dict(zip(names.tolist(), told[cells:], strict=True)),
-        tuple(map(float, failed)), tuple(map(float, served)), done,
+        tuple(map(float, failed[0])), tuple(map(float, failed[1])), tuple(map(float, served)), done,
     )  # fmt: skip
 
 

@@ -64,6 +64,24 @@ def test_what_users_do_is_found_though_believed_otherwise(seed: int) -> None:
             assert abs(said[inside].mean() - fails[inside].mean()) < 0.1, low
 
 
+def test_refusals_do_not_teach_what_users_do_after_a_wrong_answer() -> None:
+    """Nobody interrupts an assistant that does nothing: with one behaviour for all failures, interrupting would be a
+    sign of completed answers, and so of success."""
+    rows, fails = planted(4_000, 9)
+    refused = np.zeros((12_000, counts_of(rows).shape[1]), dtype=np.int64)
+    refused[:, 0] = 1
+    ways = len(FEEDBACK) + np.random.default_rng(1).choice(len(CONTINUED), 12_000, p=FAILED[len(FEEDBACK) :])
+    refused[np.arange(12_000), ways] = 1
+    no_match = pa.table(
+        [["xx-XX"] * 12_000, np.arange(12_000), np.full(12_000, 3 * len(CONFIDENCE)), [""] * 12_000,
+         pa.array(refused.tolist(), SEEN.field("seen").type)], schema=SEEN,
+    )  # fmt: skip
+    model = fitted(pa.concat_tables([rows, no_match]))
+    assert model.failed[2] > 3 * model.served[2]
+    assert brier_score_loss(fails, friction(model.bits(rows))) < 0.12
+    assert friction(model.bits(no_match)).mean() > 0.85
+
+
 def test_many_users_tell_more_than_one() -> None:
     scores = []
     for users in (0.0, 1.0, 4.0):
@@ -87,7 +105,7 @@ def test_it_hardly_matters_what_is_believed() -> None:
 def test_without_turns_the_beliefs_stand() -> None:
     model = fit_friction(SEEN.empty_table(), np.zeros(0), prior=0.5, silent_failure=0.3, iterations=10)
     failed, served = beliefs(0.3)
-    np.testing.assert_allclose(model.failed, failed)
+    np.testing.assert_allclose([model.failed, model.refused], [failed, failed])
     np.testing.assert_allclose(model.served, served)
     assert model.intents == {}
 
@@ -105,9 +123,10 @@ def test_the_odds_are_those_of_naive_bayes_written_down_apart() -> None:
     model = fitted(rows)
     counts, bits = counts_of(rows), model.bits(rows)
     for i in range(50):
+        told = model.failed if rows.column("answer")[i].as_py() < len(CONFIDENCE) else model.refused
         odds = 2 ** (model.answer[rows.column("answer")[i].as_py()] + model.intents[rows.column("intent")[i].as_py()])
         for level, n in enumerate(counts[i]):
-            odds *= (model.failed[level] / model.served[level]) ** int(n)
+            odds *= (told[level] / model.served[level]) ** int(n)
         assert math.isclose(bits[i], math.log2(odds), abs_tol=1e-6)
         assert math.isclose(friction(bits)[i], min(max(odds / (1 + odds), OTHERWISE), 1 - OTHERWISE), abs_tol=1e-6)
 
