@@ -21,8 +21,9 @@ class Example:
     """One labelled utterance.
 
     `slots` is None where the slots are unknown: the tagger learns nothing from the example. `weight`
-    multiplies its losses. `split` is train, dev or gate; `source` gold, pseudo_label or held_out;
-    `group` ties gate rows of one held-out turn together: each is a possible answer, `weight` its probability.
+    multiplies its losses. `split` is train, dev or gate; `source` gold or pseudo_label, of gate rows
+    expected, held_out or rephrased; `group` ties gate rows of one held-out turn together, `weight` is then the
+    probability that the answer served (`retrain.held_out`).
     """
 
     utterance: str
