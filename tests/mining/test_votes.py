@@ -82,7 +82,7 @@ def test_a_label_of_which_nobody_says_anything() -> None:
 
 def test_a_posterior_without_a_sure_intent_is_contested() -> None:
     divided = [rephrase(u, "alarm_set") for u in users(6)] + [rephrase(u, "alarm_query") for u in users(6, 6)]
-    label = labels(divided, posterior={"alarm_query": 0.42, "alarm_set": 0.45})["f"]
+    label = labels(divided, posterior={"alarm_query": 0.42, "alarm_set": 0.45}, min_posterior=0.5)["f"]
     assert (label.status, label.intents[0]) == ("contested", ("alarm_set", 0.45))
     assert "alarm_set has 0.45" in label.why
     assert "alarm_query has 0.42" in label.why
