@@ -126,7 +126,7 @@ def _explain(published: Published, pair_id: str) -> None:
         _evidence(pair["features"] or [], "comparison")
     with right:
         st.subheader("Why the first seems to have failed", anchor=False)
-        st.caption("Friction: what the assistant answered, and how its user went on.")
+        st.caption("Friction: what the assistant answered, and how all who met that answer went on.")
         if source is None:
             st.info("Its turn is not in the published sessions.", icon=":material/link_off:")
         else:

@@ -40,6 +40,7 @@ from jobs.votes import (
     posteriors_of,
     said_instead,
     served_of,
+    values_of,
     votes_of,
 )
 from mining.slot_evidence import Sighting, Vote, annotated, in_frames, sighting, spans_of, words
@@ -78,7 +79,7 @@ def _kernel(settings: LabelSettings) -> Callable[[Iterable[pa.RecordBatch]], Ite
         if settings.slots == "projection" or not label.intents or label.intents[0][1] < settings.min_posterior:
             return None
         votes = [
-            Vote(v["source"], v["interpretation"]["intent"], _values(v), v["support"], v["opposition"])
+            Vote(v["source"], v["interpretation"]["intent"], values_of(v), v["support"], v["opposition"])
             for v in sorted(row["votes"] or (), key=_order)
         ]
         partners = sorted((p["utterance"], p["posterior"]) for p in row["partners"] or ())
@@ -105,10 +106,6 @@ def _kernel(settings: LabelSettings) -> Callable[[Iterable[pa.RecordBatch]], Ite
 
 def _order(vote: Mapping[str, Any]) -> tuple[str, str, str]:
     return vote["user_id"], vote["source"], str(vote["pair_id"])
-
-
-def _values(vote: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple((s["name"], s["value"]) for s in vote["interpretation"]["slots"] or ())
 
 
 def _by_group(
@@ -255,8 +252,9 @@ def _run(run: Run) -> None:
     pairs = pairs.where(F.col("posterior") >= run.settings.rephrase.min_posterior)
     vote = F.struct("user_id", "source", "interpretation", "support", "opposition", "pair_id")
     survives = intent_survival(voting, pairs).toArrow()
-    found = [row for row in survives.to_pylist() if row["survival"] is not None]
-    run.details["intent_survival"] = {row["locale"]: row["survival"] for row in found}
+    told = survives.to_pylist()
+    run.details["intent_survival"] = {r["locale"]: r["survival"] for r in told if r["survival"] is not None}
+    run.details["served_if_right"] = {r["locale"]: r["served"] for r in told}
     survival = run.spark.createDataFrame(survives)
     cast = votes_of(voting, pairs, survival).persist()
     votes = cast.groupBy("formulation_id").agg(F.collect_list(vote).alias("votes"))

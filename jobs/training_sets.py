@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 import jobs.votes
 from jobs.encoder import gold_stamp
 from jobs.lake import Run, Step, spark_schema
-from jobs.votes import intent_survival, spoken_alone
+from jobs.votes import spoken_alone
 from schemas.annotated import Annotated, read_annotated
 from schemas.errors import InputError
 from schemas.normalise import formulation_id, normalise
@@ -163,17 +163,10 @@ def _run(run: Run) -> None:
     run.count(accepted=accepted, also_in_gold=in_gold, over_cluster_cap=accepted - in_gold - kept, examples=examples)
     run.count(**{f"{source}.{split}": n for (source, split), n in sorted(of_split.items())})
     run.details["snapshot_id"] = run.run_id
-    run.details["served_if_right"] = _served_if_right(run, locale)
+    labelled = run.lake.manifest("pseudo_labels")
+    of_locales = labelled.details.get("served_if_right", {}) if labelled else {}
+    run.details["served_if_right"] = of_locales.get(locale) or 1.0
     _describe(run, locale)
-
-
-def _served_if_right(run: Run, locale: str) -> float:
-    """How often an answer with the right intent served its user, as far as voting users tell."""
-    voting = run.read("rephrase_pairs").where(
-        ~F.col("held_out") & (F.col("posterior") >= run.settings.rephrase.min_posterior)
-    )
-    found = intent_survival(run.read("turns").where("not held_out"), voting).where(F.col("locale") == locale).first()
-    return 1.0 if found is None or not found["served"] else float(found["served"])
 
 
 def _describe(run: Run, locale: str) -> None:
@@ -212,7 +205,7 @@ STEP = Step(
     name="training_sets",
     reads=("pseudo_labels", "turns", "rephrase_pairs"),
     writes=(TRAINING_SETS,),
-    settings=("training", "labels", "rephrase"),
+    settings=("training", "labels"),
     code=(jobs.votes,),
     run=_run,
     locale=True,

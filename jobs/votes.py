@@ -4,7 +4,7 @@ along."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -156,12 +156,16 @@ def guesses_of(turns: DataFrame) -> DataFrame:
     return summed.groupBy("formulation_id").agg(F.collect_list(F.struct("intent", "weight")).alias("guesses"))
 
 
-def evidence(votes: Iterable[dict[str, Any]], name: str) -> list[Evidence]:
+def values_of(vote: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Type and value of each slot that a vote is for."""
+    return tuple((s["name"], s["value"]) for s in vote["interpretation"]["slots"] or ())
+
+
+def evidence(votes: Iterable[Mapping[str, Any]], name: str) -> list[Evidence]:
     """The votes of one row as evidence."""
     return [
         Evidence(
-            name, v["user_id"], v["source"], v["interpretation"]["intent"],
-            tuple((s["name"], s["value"]) for s in v["interpretation"]["slots"] or ()),
+            name, v["user_id"], v["source"], v["interpretation"]["intent"], values_of(v),
             v["support"], v["opposition"], v["pair_id"],
         )
         for v in votes

@@ -64,7 +64,9 @@ class FrictionSettings(_Section):
     """The friction posterior's EM."""
 
     prior: Annotated[float, Field(gt=0, lt=1)] = 0.5  # share of answers that fail, before any evidence
-    silent_failure: Share = 0.3  # share of failed turns that nobody complains about: a belief, or from an audit
+    # Share of failed turns that nobody complains about: a belief, or from an audit. Near one, failing would look more
+    # like serving than serving does, and the two change places.
+    silent_failure: Annotated[float, Field(ge=0, le=0.8)] = 0.3
     iterations: Count = 100
 
 

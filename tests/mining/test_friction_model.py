@@ -149,6 +149,14 @@ def test_evidence_of_a_turn_adds_up_to_the_odds_of_its_only_user() -> None:
     assert model.of_intents(["never heard of"]).tolist() == [0.0]
 
 
+@pytest.mark.parametrize("silent", [0.0, 0.8])
+def test_the_ends_of_what_may_be_believed_of_silence_give_probabilities(silent: float) -> None:
+    rows, fails = planted(4_000, 10)
+    said = friction(fitted(rows, silent_failure=silent).bits(rows))
+    assert np.isfinite(said).all()
+    assert roc_auc_score(fails, said) > 0.8
+
+
 @pytest.mark.parametrize("silent", [0.0, 0.1, 0.5, 1.0])
 def test_beliefs_are_distributions(silent: float) -> None:
     for told in beliefs(silent):
