@@ -25,11 +25,12 @@ from simulator.population import Population
 START = datetime(2026, 1, 5, tzinfo=UTC)
 METRICS = ("intent_accuracy", "slot_f1", "exact_match")
 # A round's log is small: compiling each query takes longer than interpreting it, planning it anew after each of its
-# stages longer than what the better plan saves.
+# stages longer than what the better plan saves, and asking files' statistics longer than reading the files.
 _SMALL_QUERIES = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",
+    "spark.databricks.delta.stats.skipping": "false",
 }
 
 

@@ -204,15 +204,25 @@ def _relations(sighting: Sighting, names: Sequence[str]) -> Iterable[tuple[str, 
             yield tagging.source, tagging.weight, told
 
 
-def _relation(said: int, states: int) -> Ints:
-    """For each state, how a tag relates to it: 0 right, 1 right type, 2 nothing said, 3 other type."""
-    found = np.full(states, 3, np.int64)
-    if said == 0:
-        found[:] = 2
-    elif said > 0:
-        found[said] = 0
-        found[said + 1 if said % 2 else said - 1] = 1
+def _relation(states: int) -> Ints:
+    """How a tag that was told relates to each state, (K + 1, K): row by the state it names, the last one a type that
+    is not allowed; 0 right, 1 right type, 2 nothing told, 3 other type."""
+    found = np.full((states + 1, states), 3, np.int64)
+    found[0] = 2
+    for said in range(1, states):
+        found[said, said] = 0
+        found[said, said + 1 if said % 2 else said - 1] = 1
     return found
+
+
+def _told_log(rates: Rates, source: str, states: int) -> Floats:
+    """Log-likelihood of what a source told of a token, (K + 1, K): rows as `_relation`'s, columns the states."""
+    spread = np.array([1.0, 1.0, 1.0, 1.0 / max(states - 3, 1)])
+    table = np.log(np.maximum(rates.filler[source] * spread, FLOOR))[_relation(states)]
+    silent = rates.carrier[source]
+    table[:, 0] = np.log((1 - silent) / max(states - 1, 1))
+    table[0, 0] = np.log(silent)
+    return np.asarray(table)
 
 
 def _emissions(model: SlotModel, sightings: Sequence[Sighting], batch: _Batch) -> Floats:
@@ -225,6 +235,7 @@ def _emissions(model: SlotModel, sightings: Sequence[Sighting], batch: _Batch) -
     kept_log, lost_log = np.log(rates.kept), np.log1p(-rates.kept)
     level_log = np.log(rates.substituted)
     of_class = np.array([1, *([0] * (k - 1))])  # 1 carrier, 0 filler
+    logs: dict[str, Floats] = {}
     for b, i in enumerate(batch.rows):
         s = sightings[i]
         n = len(s.tokens)
@@ -238,13 +249,10 @@ def _emissions(model: SlotModel, sightings: Sequence[Sighting], batch: _Batch) -
             level = _levels(s.substituted)
             emitted[b, :n] += _TEMPER * level_log[of_class][:, level].T
         for source, weight, told in _relations(s, names):
-            filler, silent = rates.filler[source], rates.carrier[source]
-            spread = np.array([1.0, 1.0, 1.0, 1.0 / max(k - 3, 1)])
-            table = np.log(np.maximum(filler * spread, FLOOR))
-            for i_token, said in told:
-                likely = table[_relation(said, k)]
-                likely[0] = np.log(silent if said == 0 else (1 - silent) / max(k - 1, 1))
-                emitted[b, i_token] += _TEMPER * weight * likely
+            if source not in logs:
+                logs[source] = _told_log(rates, source, k)
+            tokens, said = zip(*told, strict=True)
+            emitted[b, list(tokens)] += _TEMPER * weight * logs[source][list(said)]
         if s.gold is not None:
             index = {name: j for j, name in enumerate(names)}
             for i_token, tag in enumerate(s.gold):
@@ -324,7 +332,7 @@ def _expect(model: SlotModel, sightings: Sequence[Sighting], batch: _Batch, coun
 def _expect_observed(
     model: SlotModel, s: Sighting, gamma: Floats, words: Ints, names: Sequence[str], counts: Counts
 ) -> None:
-    n, k = len(s.tokens), len(names)
+    n = len(s.tokens)
     filler = 1 - gamma[:n, 0]
     if s.partners > 0:
         shared, is_common = np.array(s.kept), model.common[words[:n]].astype(int)
@@ -336,8 +344,15 @@ def _expect_observed(
         np.add.at(counts.substituted[0], level, s.weight * filler)
         np.add.at(counts.substituted[1], level, s.weight * gamma[:n, 0])
     for source, weight, told in _relations(s, names):
+        right = kind = silent = other = said_carrier = not_carrier = 0.0
         for i, said in told:
-            relation = _relation(said, k)
-            for r in range(4):
-                counts.filler[source][r] += s.weight * weight * gamma[i, 1:][relation[1:] == r].sum()
-            counts.carrier[source][0 if said == 0 else 1] += s.weight * weight * gamma[i, 0]
+            if said == 0:
+                silent += filler[i]
+                said_carrier += gamma[i, 0]
+                continue
+            not_carrier += gamma[i, 0]
+            here, near = (gamma[i, said], gamma[i, said + 1 if said % 2 else said - 1]) if said > 0 else (0.0, 0.0)
+            right, kind, other = right + here, kind + near, other + max(filler[i] - here - near, 0.0)
+        w = s.weight * weight
+        counts.filler[source] += w * np.array([right, kind, silent, other])
+        counts.carrier[source] += w * np.array([said_carrier, not_carrier])

@@ -125,7 +125,7 @@ def label_formulation(
 
     Returns:
         The label; status accepted, contested (no intent reaches `min_posterior`) or too_few_users (fewer than
-        `vote_floor` distinct users behind the intent).
+        `vote_floor` distinct users behind the intent). Its slots are open unless `labels.slots` is projection.
 
     Cost: O(votes) time and memory.
     """
@@ -154,7 +154,8 @@ def label_formulation(
     else:
         label.status = "accepted"
         label.why = f"{intent} has {best:.2f}, and {label.users} users of it and of near wordings behind it"
-        label.slots, label.slot_posterior = _spans(member.utterance, intent, tally, settings.min_slot_posterior)
+        if settings.slots == "projection":
+            label.slots, label.slot_posterior = _spans(member.utterance, intent, tally, settings.min_slot_posterior)
     return label
 
 

@@ -58,7 +58,7 @@ def labels(
             tallied(e for e in evidence if e.formulation_id == name),
             list((SURE if posterior is None else posterior).items()),
             backers,
-            LabelSettings(**settings),
+            LabelSettings(slots="projection", **settings),
         )
         for name, text in utterances.items()
     }
