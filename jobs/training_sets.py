@@ -1,7 +1,8 @@
 """pseudo_labels, turns, rephrase_pairs and gold files -> training_sets: one frozen, weighted snapshot a run.
 
 The rows themselves are kept, since old versions of their inputs may be vacuumed away; the manifest beside them names
-the version of every input. Votes of held-out users are in no label; their turns are the gate's rows.
+the version of every input. The gate's rows are turns that no label was made of: those of held-out users, and of all
+users where a wording has no label.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from schemas.normalise import formulation_id, normalise
 from schemas.tables import TRAINING_SETS
 
 _DEV_IN = 20  # one cluster in so many steers the training and trains nothing
+_OF_VOTERS = 50_000  # turns of voters that judge, at most: a sample of wordings by hash
 _HEAD, _TORSO = 0.5, 0.8  # share of the traffic that the most spoken formulations carry up to here
 
 
@@ -94,36 +96,61 @@ def _hash(*parts: str | Column) -> Column:
     return F.substring(F.sha2(F.concat_ws("\x1f", *parts), 256), 1, 16)
 
 
-def _held_out(run: Run, locale: str) -> DataFrame:
-    """What held-out users' turns say of an answer, for `retrain.held_out.estimate`.
+def _judged(run: Run, gold: set[str], locale: str) -> DataFrame:
+    """Turns that may judge a challenger which is trained on this snapshot, with `stratum` and whose they are (`judge`).
 
-    Of each completed turn the probability that its answer served, before (`expected`) and after (`held_out`) its users
-    went on; of a reworded one what the target got, and the probability that it meant the same and served (`rephrased`).
-    Slots of a rephrase belong to the target's wording, so gate rows tell the intent alone.
+    Held-out users' turns, and voters' turns in wordings without a label.
     """
-    turns = run.read("turns").where(F.col("held_out") & (F.col("locale") == locale) & (F.col("text") != ""))
+    turns = run.read("turns").where((F.col("locale") == locale) & (F.col("text") != ""))
     answered = spoken_alone(turns.where("interpretation is not null and response = 'completed'"))
+    accepted = run.read("pseudo_labels").where((F.col("status") == "accepted") & (F.col("locale") == locale))
+    known = run.spark.createDataFrame([(name,) for name in sorted(gold)], "formulation_id string")
+    labelled = accepted.select("formulation_id").union(known).distinct().withColumn("stratum", F.lit("labelled"))
+    told = answered.join(labelled, "formulation_id", "left").withColumn(
+        "stratum", F.coalesce("stratum", F.lit("unlabelled"))
+    )
+    voters = run.rows("turns", (pc.field("locale") == locale) & ~pc.field("held_out"))
+    one_in = -(-voters // _OF_VOTERS)
+    chosen = F.conv(F.substring("formulation_id", 1, 8), 16, 10).cast("long") % max(one_in, 1) == 0
+    judge = F.when(F.col("held_out"), "held_out").when((F.col("stratum") == "unlabelled") & chosen, "voter")
+    return told.withColumn("judge", judge).where("judge is not null")
+
+
+def _gate_rows(run: Run, judged: DataFrame, locale: str) -> DataFrame:
+    """What users' turns say of an answer, for `retrain.held_out.estimate`.
+
+    Of each turn that may judge, the probability that its answer served, before (`expected`) and after (`held_out`,
+    `voter`) its users went on; of a reworded one what the target got, and the probability that it meant the same and
+    served (`rephrased`). Slots of a rephrase belong to the target's wording, so gate rows tell the intent alone.
+    """
 
     def served(pieces: str) -> Column:
         bits = F.expr(f"aggregate({pieces}, 0D, (sum, e) -> sum + e.weight)")
         return F.round(1 / (1 + F.pow(F.lit(2.0), bits)), 6)
 
     beforehand = "filter(evidence, e -> e.name in ('answer', 'intent'))"
-    shape = ("interaction_id", "utterance", F.col("interpretation.intent").alias("intent"))
+    shape = ("interaction_id", "utterance", F.col("interpretation.intent").alias("intent"), "stratum")
     rows = [
-        answered.select(*shape, served(pieces).alias("weight"), F.lit(source).alias("source"))
-        for source, pieces in (("expected", beforehand), ("held_out", "evidence"))
+        judged.select(*shape, served(pieces).alias("weight"), source.alias("source"))
+        for source, pieces in ((F.lit("expected"), beforehand), (F.col("judge"), "evidence"))
     ]
-    pairs = run.read("rephrase_pairs").where("held_out and kind = 'rephrase' and target_interpretation is not null")
-    instead = pairs.where(F.col("locale") == locale).select(
-        F.col("source").alias("interaction_id"),
-        F.col("source_utterance").alias("utterance"),
-        F.col("target_interpretation.intent").alias("intent"),
-        F.round(F.col("posterior") * F.col("target_acceptance"), 6).alias("weight"),
-        F.lit("rephrased").alias("source"),
+    pairs = run.read("rephrase_pairs").where("kind = 'rephrase' and target_interpretation is not null")
+    of_judged = judged.select("interaction_id", "stratum")
+    instead = (
+        pairs.where(F.col("locale") == locale)
+        .withColumn("interaction_id", F.col("source"))
+        .join(of_judged, "interaction_id")
+        .select(
+            "interaction_id",
+            F.col("source_utterance").alias("utterance"),
+            F.col("target_interpretation.intent").alias("intent"),
+            "stratum",
+            F.round(F.col("posterior") * F.col("target_acceptance"), 6).alias("weight"),
+            F.lit("rephrased").alias("source"),
+        )
     )
-    best = rows[0].unionByName(rows[1]).unionByName(instead)
-    return best.select(
+    every = rows[0].unionByName(rows[1]).unionByName(instead)
+    return every.select(
         _hash("interaction_id", "intent", "source").alias("example_id"),
         F.lit(locale).alias("locale"),
         F.lit("gate").alias("split"),
@@ -132,7 +159,7 @@ def _held_out(run: Run, locale: str) -> DataFrame:
         "intent",
         F.lit(None).cast(spark_schema(TRAINING_SETS)["slots"].dataType).alias("slots"),
         "weight",
-        F.lit("gate").alias("stratum"),
+        "stratum",
         _hash("interaction_id").alias("group_id"),
     )
 
@@ -152,9 +179,11 @@ def _run(run: Run) -> None:
         spark_schema(TRAINING_SETS, "snapshot_id", "run_id"),
     )
     known = {formulation_id(row.locale, normalise(row.utterance)) for row in mine}
-    rows = gold_rows.unionByName(_labelled(run, known, locale)).unionByName(_held_out(run, locale))
+    judged = _judged(run, known, locale).persist()
+    rows = gold_rows.unionByName(_labelled(run, known, locale)).unionByName(_gate_rows(run, judged, locale))
     rows = rows.withColumn("snapshot_id", F.lit(run.run_id))
     examples = run.write(TRAINING_SETS, rows, f"snapshot_id = '{run.run_id}'")
+    judged.unpersist()
     of_split = run.tally(TRAINING_SETS.name, "source", "split", where=pc.field("snapshot_id") == run.run_id)
     there = (pc.field("status") == "accepted") & (pc.field("locale") == locale)
     accepted = run.rows("pseudo_labels", there)
@@ -189,7 +218,8 @@ def _describe(run: Run, locale: str) -> None:
 
 Pseudo-labels mined from users' own rephrases, mixed with annotated examples. No annotator saw the pseudo-labelled rows.
 
-- Votes of held-out users ({run.settings.labels.held_out_users:.0%}) are in no label; their turns are the `gate` split.
+- Votes of held-out users ({run.settings.labels.held_out_users:.0%}) are in no label. Their turns, and all users' turns
+  in wordings without a label, are the `gate` split.
 - Every pseudo-label has at least {run.settings.labels.vote_floor} distinct pseudonyms behind its intent,
   users of near wordings counted in.
 - Rows whose `slots` are null train the intent only.

@@ -22,8 +22,8 @@ class Example:
 
     `slots` is None where the slots are unknown: the tagger learns nothing from the example. `weight`
     multiplies its losses. `split` is train, dev or gate; `source` gold or pseudo_label, of gate rows
-    expected, held_out or rephrased; `group` ties gate rows of one held-out turn together, `weight` is then the
-    probability that the answer served (`retrain.held_out`).
+    expected, held_out, voter or rephrased; `group` ties gate rows of one turn together, `weight` is then the
+    probability that the answer served, and `stratum` says whether its wording has a label (`retrain.held_out`).
     """
 
     utterance: str
@@ -34,6 +34,7 @@ class Example:
     split: str = "train"
     source: str = "gold"
     group: str = ""
+    stratum: str = ""
 
     @property
     def annotated(self) -> Annotated:
@@ -83,6 +84,7 @@ def read_snapshot(lake: Lake, snapshot_id: str, splits: Sequence[str] = ("train"
             row["split"],
             row["source"],
             row["group_id"],
+            row["stratum"],
         )
         for row in sorted(rows, key=lambda row: row["example_id"])
         if row["split"] in splits

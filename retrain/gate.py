@@ -1,8 +1,8 @@
 """The gate: a challenger becomes champion only where it is, with confidence, not worse than the champion.
 
-Evidence, in this order: gate rows of the snapshot (labels from users kept out of the votes, which a
-challenger could not have learnt by heart) with gold dev rows of the target locale; where these are too few,
-gold dev rows of the source locale, and the report says so. No test partition is ever read.
+Evidence, in this order: gold dev rows of the target locale; gate rows of the snapshot (turns which the challenger could
+not have learnt by heart: of users kept out of the votes, and of all users where a wording has no label); where these
+are too few, gold dev rows of the source locale, and the report says so. No test partition is ever read.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def decide_on_turns(
     settings: GateSettings,
     seed: int,
 ) -> Verdict:
-    """Compare two models on turns of held-out users, without a label; see `retrain.held_out.estimate`.
+    """Compare two models on users' turns, without a label; see `retrain.held_out.estimate`.
 
     Passes if the one-sided bootstrap bound of the difference in intent accuracy lies above -margin.
 
@@ -140,7 +140,7 @@ def decide_on_turns(
     ]  # fmt: skip
     found = estimate(rows, said[0], said[1], served_if_right, seed)
     if not found.turns:
-        return Verdict(False, "no turn was answered as the champion would answer it", 0.0, 0.0, -1.0)
+        return Verdict(False, "no held-out user's turn was answered as the champion would answer it", 0.0, 0.0, -1.0)
     bound = float(np.quantile(found.resampled, 1 - settings.confidence))
     passed = bound > -settings.margin
     reason = (
@@ -170,15 +170,16 @@ def _verdict(
         return list({e.utterance: e for e in of_locale}.values())
 
     least, source = settings.gate.min_examples, settings.training.source_locale
-    held_out = [e for e in rows if e.split == "gate" and e.locale == locale]
-    turns = len({e.group or e.utterance for e in held_out})
+    judged = [e for e in rows if e.split == "gate" and e.locale == locale]
+    turns = len({e.group or e.utterance for e in judged if e.source == "held_out"})
     target = dev(locale)
     if len(target) >= least:
         return decide(contender, incumbent, target, settings.gate), len(target), f"gold dev rows of {locale}"
     if turns >= least and incumbent is not None:
         served = _served_if_right(lake, snapshot_id)
-        verdict = decide_on_turns(contender, incumbent, held_out, served, settings.gate, settings.seed)
-        return verdict, turns, "turns of held-out users"
+        verdict = decide_on_turns(contender, incumbent, judged, served, settings.gate, settings.seed)
+        voters = len({e.group for e in judged if e.source == "voter"})
+        return verdict, turns + voters, f"turns, {turns} of held-out users and {voters} in wordings without a label"
     said = f"only {turns} turns of held-out users and {len(target)} gold dev rows of {locale}"
     spare = dev(source)
     if len(spare) < least:

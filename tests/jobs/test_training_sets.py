@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from mined_lake import Mined, Remade
+from mined_lake import Mined, Remade, settings_for
 from planted_log import LOCALE, WRONG, read
 
+from jobs.lake import run_step
+from jobs.pipeline import STEPS
+from schemas.lake import Lake
 from schemas.normalise import formulation_id, normalise
 
 
@@ -19,23 +25,44 @@ def snapshot(mined: Mined) -> list[dict[str, Any]]:
     return mined.rows("training_sets")
 
 
-def test_gate_rows_come_from_held_out_users_alone(mined: Mined) -> None:
-    said: dict[str, set[bool]] = {}
+def test_gate_rows_are_turns_that_no_label_was_made_of(mined: Mined, tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    shutil.copytree(mined.lake.path, lake.path)
+    picky = settings_for(mined.folder, labels__vote_floor=110)
+    made = [run_step(STEPS[step], lake, picky) for step in ("pseudo_labels", "training_sets")]
+    assert [result.status for result in made] == ["done", "done"]
+    rows = [r for r in read(lake, "training_sets") if r["snapshot_id"] == lake.manifest("training_sets").run_id]  # type: ignore[union-attr]
+    gate = [row for row in rows if row["split"] == "gate"]
+    gold = {formulation_id(LOCALE, normalise(r["utterance"])) for r in rows if r["source"] == "gold"}
+    labelled = gold | {r["formulation_id"] for r in read(lake, "pseudo_labels") if r["status"] == "accepted"}
+    judges = {}
     for turn in mined.rows("turns"):
-        said.setdefault(turn["utterance"], set()).add(turn["held_out"])
+        said, text = turn["interpretation"], turn["utterance"]
+        if turn["locale"] != LOCALE or not turn["text"] or said is None or turn["response"] != "completed":
+            continue
+        if any((s["start"], s["end"]) == (0, len(text)) for s in said["slots"]):
+            continue
+        stratum = "labelled" if turn["formulation_id"] in labelled else "unlabelled"
+        if turn["held_out"] or stratum == "unlabelled":
+            group = hashlib.sha256(turn["interaction_id"].encode()).hexdigest()[:16]
+            judges[group] = (text, stratum, "held_out" if turn["held_out"] else "voter")
+    assert {judge[1:] for judge in judges.values()} == {
+        ("labelled", "held_out"), ("unlabelled", "held_out"), ("unlabelled", "voter"),
+    }  # fmt: skip
+    assert {row["source"] for row in gate} == {"expected", "held_out", "voter", "rephrased"}
+    after = {r["group_id"]: (r["utterance"], r["stratum"], r["source"]) for r in gate
+             if r["source"] in ("held_out", "voter")}  # fmt: skip
+    assert after == judges
+    assert all((row["utterance"], row["stratum"]) == judges[row["group_id"]][:2] for row in gate)
+    assert Counter(r["group_id"] for r in gate if r["source"] == "expected") == Counter(list(judges))
+
+
+def test_what_gate_rows_say_of_held_out_turns_is_right(mined: Mined) -> None:
     gate = [row for row in snapshot(mined) if row["split"] == "gate"]
-    assert gate
-    assert {row["source"] for row in gate} == {"expected", "held_out", "rephrased"}
-    assert all(True in said[row["utterance"]] for row in gate)
-    turns = [t for t in mined.rows("turns") if t["held_out"]]
-    # No user who votes adds a row: a turn has at most its own answer, twice, and that of its rephrase.
-    spoken = Counter(t["utterance"] for t in turns)
-    assert all(n <= 3 * spoken[utterance] for utterance, n in Counter(row["utterance"] for row in gate).items())
-    by_source = Counter(row["source"] for row in gate)
-    assert by_source["expected"] == by_source["held_out"] > by_source["rephrased"]
+    held_out = {row["group_id"] for row in gate if row["source"] == "held_out"}
     best: dict[str, dict[str, Any]] = {}
     for row in gate:
-        if row["source"] != "expected":
+        if row["source"] != "expected" and row["group_id"] in held_out:
             best[row["group_id"]] = max(best.get(row["group_id"], row), row, key=lambda r: r["weight"])
     sure = [row for row in best.values() if row["weight"] > 0.6]
     meant = [mined.log.meaning[formulation_id(LOCALE, normalise(row["utterance"]))][0] for row in sure]

@@ -11,6 +11,7 @@ from toy_language import snapshot_row, toy_rows, toy_settings
 from retrain import registry
 from retrain.data import Example
 from retrain.gate import Verdict, decide, decide_on_turns, gate
+from retrain.held_out import estimate
 from retrain.predictor import TorchPredictor
 from retrain.tables import append_rows, read_table
 from retrain.train import TrainedModel
@@ -98,7 +99,7 @@ def test_held_out_turns_decide_by_the_expected_accuracy() -> None:
     assert (tie.passed, tie.lower_bound) == (True, 0)
     strange = decided("a", "b")  # the champion of today answered none of these turns
     assert not strange.passed
-    assert "no turn" in strange.reason
+    assert "no held-out user's turn" in strange.reason
 
 
 def test_exact_match_counts_where_slots_are_known() -> None:
@@ -273,3 +274,27 @@ def test_the_estimate_on_turns_is_calibrated_where_it_decides(champion: float, c
         assert all(v.passed for v in verdicts)
     if true < -0.05:
         assert not any(v.passed for v in verdicts)
+
+
+def test_strata_are_weighted_by_held_out_turns_and_more_voters_only_sharpen() -> None:
+    """Wordings with a label: a loss; without: a gain. Each stratum counts as often as held-out users spoke in it."""
+    kept, new, old, _ = _planted_turns(5, 0.5, 0.4)
+    won, other_new, other_old, _ = _planted_turns(6, 0.4, 0.6, 6000)
+    lost = [replace(e, stratum="labelled") for e in kept]
+    # Of the wordings without a label, as many turns are held-out users' as in those with one; the others are voters'.
+    voters = [
+        replace(e, utterance=f"v{e.utterance}", group=f"v{e.group}", stratum="unlabelled",
+                source="voter" if e.source == "held_out" and int(e.group[1:]) >= 1500 else e.source)
+        for e in won
+    ]  # fmt: skip
+    new |= {f"v{name}": intent for name, intent in other_new.items()}
+    old |= {f"v{name}": intent for name, intent in other_old.items()}
+    both = estimate(lost + voters, old, new, 0.4, 17)
+    apart = [estimate(rows, old, new, 0.4, 17) for rows in (lost, voters)]
+    assert both.turns == 1500 + 6000
+    assert both.gain == pytest.approx((apart[0].gain + apart[1].gain) / 2)
+    assert apart[0].gain < both.gain < apart[1].gain
+    few = [e for e in voters if int(e.group[2:]) < 1500]
+    assert apart[1].resampled.std() < 0.7 * estimate(few, old, new, 0.4, 17).resampled.std()
+    alone = [replace(e, source="voter") if e.source == "held_out" else e for e in voters]
+    assert estimate(alone, old, new, 0.4, 17).turns == 0  # nobody says how often such wordings are spoken

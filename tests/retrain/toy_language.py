@@ -74,7 +74,7 @@ def snapshot_row(snapshot_id: str, number: int, example: Example) -> dict[str, o
         "intent": example.intent,
         "slots": slots,
         "weight": example.weight,
-        "stratum": "head",
+        "stratum": example.stratum,
         "group_id": example.group or str(number),
         "run_id": "r",
     }
