@@ -62,7 +62,7 @@ class DemoOptions:
     locale: str = "es-ES"
     seed_labels: int = 40
     rounds: int = 3
-    users: int = 250
+    users: int = 200
     sample: int | None = 4000
     population: str = "launch"
 

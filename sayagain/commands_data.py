@@ -198,7 +198,7 @@ def demo(
     locale: Annotated[str | None, typer.Option(help="Launch locale.")] = None,
     seed_labels: Seeds = 40,
     rounds: Annotated[int, typer.Option(min=1)] = 3,
-    users: Annotated[int, typer.Option(min=10, help="Simulated users a round.")] = 250,
+    users: Annotated[int, typer.Option(min=10, help="Simulated users a round.")] = 200,
     sample: Sample = 4000,
     population: Annotated[str, typer.Option(help="calm, launch, hurried or hostile.")] = "launch",
 ) -> None:
