@@ -37,7 +37,8 @@ from simulator.population import Population, population
 
 _MARK = ".sayagain-demo"
 _KEY = "the users are made up"  # of the pseudonyms: one key, so that one seed gives one report
-# The phrasebook needs less than real utterances do: launch and ceiling are no lower, in half the time.
+# A demo is waited for. The phrasebook needs less than real utterances do: launch and ceiling are no lower.
+_BRIEF = {"max_seen": 40_000}
 _PHRASEBOOK = {"pretrain_epochs": 3, "hidden": 96}
 Say = Callable[[str], None]
 
@@ -116,10 +117,9 @@ def run_demo(settings: Settings, options: DemoOptions, say: Say) -> dict[str, An
     crowd: Population = population(options.population).model_copy(update={"users": options.users})
     gold = write_gold(book, options.out / "gold", options.source, options.locale, options.seed_labels, settings.seed)
     settings = of_loop(settings, options.out / "lake", options.source, options.locale, gold)
-    if options.massive is None:
-        chosen = settings.training.model_fields_set
-        brief = {name: value for name, value in _PHRASEBOOK.items() if name not in chosen}
-        settings = settings.model_copy(update={"training": settings.training.model_copy(update=brief)})
+    wanted = _BRIEF if options.massive else _BRIEF | _PHRASEBOOK
+    brief = {name: value for name, value in wanted.items() if name not in settings.training.model_fields_set}
+    settings = settings.model_copy(update={"training": settings.training.model_copy(update=brief)})
     lake = Lake(settings.lake).open(create=True)
     key_file(lake).write_text(_KEY, encoding="ascii")
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=end_with_parent) as beside:

@@ -33,8 +33,7 @@ from schemas.settings import Settings
 REHEARSAL = 0.5  # source gold rows an epoch, per target row
 MIN_REHEARSAL = 200  # rows an epoch
 MIN_UPDATES = 400  # few rows get more epochs, until they have this many steps of fine-tuning
-MAX_REPEATS = 4  # times that an annotated row is shown in an epoch, beside many more pseudo-labels
-MAX_SEEN = 40_000  # rows seen in fine-tuning, rehearsal counted: bounds its time
+MAX_REPEATS = 10  # times that an annotated row is shown in an epoch, beside many more pseudo-labels
 _SOURCES = (
     "bio.py",
     "data.py",
@@ -177,7 +176,7 @@ def finetune(
     sample = min(len(rehearsed), max(MIN_REHEARSAL, round(REHEARSAL * len(rows))))
     seen = len(rows) + sample
     wanted = max(epochs or t.finetune_epochs, -(-MIN_UPDATES * t.batch_size // seen)) if epochs is None else epochs
-    epochs_now = max(1, min(wanted, max(3, MAX_SEEN // seen)))
+    epochs_now = max(1, min(wanted, max(3, t.max_seen // seen)))
     schedule = Schedule(epochs_now, t.batch_size, t.learning_rate, t.forgiving)
 
     def epoch(random: np.random.Generator) -> list[Example]:

@@ -147,6 +147,7 @@ class TrainingSettings(_Section):
     batch_size: Count = 64
     pretrain_epochs: Count = 8
     finetune_epochs: Count = 12
+    max_seen: Count = 120_000  # rows that fine-tuning sees, rehearsal counted: bounds its time; three epochs at least
     learning_rate: Positive = 2e-3
     threads: Count = 1  # at the default sizes a second one gains nothing
     gold_weight: Annotated[float, Field(gt=0, le=100)] = (
