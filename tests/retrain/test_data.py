@@ -64,12 +64,12 @@ def test_a_vocabulary_grows_at_the_end_and_survives_json(tmp_path: Path) -> None
 
 
 def test_many_labels_do_not_outvote_a_few_annotations() -> None:
-    from retrain.train import balanced
+    from retrain.train import MAX_REPEATS, balanced
 
     gold = [Example("a", "xx-XX", "i")]
     mined = [Example(str(n), "xx-XX", "i", (), float(n), source="pseudo_label") for n in (2, 6)]
     assert [e.weight for e in balanced(gold + mined, 3.0)] == [3.0, 3.0, 0.5, 1.5]  # shown as often as there are labels
     many = [Example(str(n), "xx-XX", "i", source="pseudo_label") for n in range(50)]
-    assert balanced(gold + many, 3.0).count(Example("a", "xx-XX", "i", weight=3.0)) == 4  # but no more than four times
+    assert balanced(gold + many, 3.0).count(Example("a", "xx-XX", "i", weight=3.0)) == MAX_REPEATS < 50  # within a bound
     assert balanced(gold, 3.0) == gold
     assert balanced(mined, 3.0) == mined
