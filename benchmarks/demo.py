@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rehearsal import rehearse
-from benchmarks.rounds import ceiling, launch, of_loop, retrain_and_gate, scored, traffic, write_gold
+from benchmarks.rounds import ceiling, launch, new_lake, of_loop, retrain_and_gate, scored, traffic, write_gold
 from benchmarks.scoring import MiningScore, example_pairs, read_truth, score_mining
 from jobs.ingest import ingest
 from jobs.pipeline import mine
-from jobs.pseudonym_key import key_file
 from retrain import registry
 from retrain.predictor import TorchPredictor
 from schemas.errors import InputError
@@ -36,7 +35,6 @@ from simulator.phrasebook import Phrasebook
 from simulator.population import Population, population
 
 _MARK = ".sayagain-demo"
-_KEY = "the users are made up"  # of the pseudonyms: one key, so that one seed gives one report
 # A demo is waited for. The phrasebook needs less than real utterances do: launch and ceiling are no lower.
 _BRIEF = {"max_seen": 40_000}
 _PHRASEBOOK = {"pretrain_epochs": 3, "hidden": 96}
@@ -120,8 +118,7 @@ def run_demo(settings: Settings, options: DemoOptions, say: Say) -> dict[str, An
     wanted = _BRIEF if options.massive else _BRIEF | _PHRASEBOOK
     brief = {name: value for name, value in wanted.items() if name not in settings.training.model_fields_set}
     settings = settings.model_copy(update={"training": settings.training.model_copy(update=brief)})
-    lake = Lake(settings.lake).open(create=True)
-    key_file(lake).write_text(_KEY, encoding="ascii")
+    lake = new_lake(settings.lake)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=end_with_parent) as beside:
         say(f"launch: training on {options.source} and {options.seed_labels} seed labels of {options.locale}")
         launching = beside.submit(_launch, settings.model_dump())

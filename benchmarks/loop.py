@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.baselines import LABELLERS, label
-from benchmarks.rounds import METRICS, ceiling, figures, of_loop, retrain_and_gate, traffic, write_gold
+from benchmarks.rounds import METRICS, ceiling, figures, new_lake, of_loop, retrain_and_gate, traffic, write_gold
 from benchmarks.scoring import read_truth, score_mining
 from jobs.ingest import ingest
 from jobs.lake import run_step
@@ -170,7 +170,7 @@ class Loop:
         if not (folder / "done.json").is_file():
             self.launch_model()
             shutil.rmtree(folder, ignore_errors=True)
-            lake = Lake(folder / "lake").open(create=True)
+            lake = new_lake(folder / "lake")
             self._serve(lake)
             told = self._talk(lake, folder, 1)
             self._mine(lake, "ours", _SHARED)

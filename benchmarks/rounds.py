@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.encoder import encoder_of
+from jobs.pseudonym_key import key_file
 from retrain import registry
 from retrain.data import from_annotated, read_gold
 from retrain.evaluate import Outcomes, outcomes
@@ -24,6 +25,7 @@ from simulator.population import Population
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 METRICS = ("intent_accuracy", "slot_f1", "exact_match")
+_KEY = "the users are made up"  # of the pseudonyms: one key, so that one seed gives one report
 # A round's log is small: compiling each query takes longer than interpreting it, planning it anew after each of its
 # stages longer than what the better plan saves, and asking files' statistics longer than reading the files.
 _SMALL_QUERIES = {
@@ -59,6 +61,13 @@ def of_loop(settings: Settings, lake: Path, source: str, locale: str, gold: Sequ
     spark = settings.spark.model_copy(update={"conf": _SMALL_QUERIES | settings.spark.conf})
     training = settings.training.model_copy(update={"gold": tuple(gold), "source_locale": source})
     return settings.model_copy(update={"lake": lake, "locale": locale, "spark": spark, "training": training})
+
+
+def new_lake(path: Path) -> Lake:
+    """A lake for simulated users: with one seed the same of them are held out."""
+    lake = Lake(path).open(create=True)
+    key_file(lake).write_text(_KEY, encoding="ascii")
+    return lake
 
 
 def launch(settings: Settings, lake: Lake) -> str:
