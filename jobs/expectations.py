@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -77,7 +78,8 @@ def validate(batch: DataFrame, expectations: Sequence[Expectation], folder: Path
     validation = context.validation_definitions.add_or_update(
         gx.ValidationDefinition(name="ingest", data=definition, suite=suite)
     )
-    run = gx.RunIdentifier(run_name=name)
+    # Without a time GX parses one out of the name, and an id that happens to be all digits overflows there.
+    run = gx.RunIdentifier(run_name=name, run_time=datetime.now(UTC))
     result = validation.run(batch_parameters={"dataframe": batch}, result_format=_RESULT_FORMAT, run_id=run)
     failures = []
     for one in result.results:

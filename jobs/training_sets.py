@@ -61,11 +61,10 @@ def _strata(labels: DataFrame) -> DataFrame:
     return labels.withColumn("stratum", stratum)
 
 
-def _labelled(run: Run, gold: set[str], locale: str) -> DataFrame:
-    """Accepted labels as weighted training rows: capped per cluster, the head held to its share of the weight."""
+def _labelled(run: Run, accepted: DataFrame, known: DataFrame) -> DataFrame:
+    """Accepted labels as weighted training rows, but for formulations that gold has (`known`): capped per cluster, the
+    head held to its share of the weight."""
     settings = run.settings.training
-    accepted = run.read("pseudo_labels").where((F.col("status") == "accepted") & (F.col("locale") == locale))
-    known = run.spark.createDataFrame([(name,) for name in sorted(gold)], "formulation_id string")
     fresh = accepted.join(F.broadcast(known), "formulation_id", "left_anti")
     in_cluster = Window.partitionBy("cluster_id").orderBy(F.desc("events"), "formulation_id")
     ranked = fresh.withColumn("rank", F.row_number().over(in_cluster))
@@ -96,15 +95,13 @@ def _hash(*parts: str | Column) -> Column:
     return F.substring(F.sha2(F.concat_ws("\x1f", *parts), 256), 1, 16)
 
 
-def _judged(run: Run, gold: set[str], locale: str) -> DataFrame:
+def _judged(run: Run, accepted: DataFrame, known: DataFrame, locale: str) -> DataFrame:
     """Turns that may judge a challenger which is trained on this snapshot, with `stratum` and whose they are (`judge`).
 
-    Held-out users' turns, and voters' turns in wordings without a label.
+    Held-out users' turns, and voters' turns in wordings without a label: all of them, or those of a sample of wordings.
     """
     turns = run.read("turns").where((F.col("locale") == locale) & (F.col("text") != ""))
     answered = spoken_alone(turns.where("interpretation is not null and response = 'completed'"))
-    accepted = run.read("pseudo_labels").where((F.col("status") == "accepted") & (F.col("locale") == locale))
-    known = run.spark.createDataFrame([(name,) for name in sorted(gold)], "formulation_id string")
     labelled = accepted.select("formulation_id").union(known).distinct().withColumn("stratum", F.lit("labelled"))
     told = answered.join(labelled, "formulation_id", "left").withColumn(
         "stratum", F.coalesce("stratum", F.lit("unlabelled"))
@@ -113,7 +110,8 @@ def _judged(run: Run, gold: set[str], locale: str) -> DataFrame:
     one_in = -(-voters // _OF_VOTERS)
     chosen = F.conv(F.substring("formulation_id", 1, 8), 16, 10).cast("long") % max(one_in, 1) == 0
     judge = F.when(F.col("held_out"), "held_out").when((F.col("stratum") == "unlabelled") & chosen, "voter")
-    return told.withColumn("judge", judge).where("judge is not null")
+    judging = told.withColumn("judge", judge).where("judge is not null")
+    return judging.select("interaction_id", "utterance", "interpretation", "evidence", "stratum", "judge")
 
 
 def _gate_rows(run: Run, judged: DataFrame, locale: str) -> DataFrame:
@@ -179,8 +177,10 @@ def _run(run: Run) -> None:
         spark_schema(TRAINING_SETS, "snapshot_id", "run_id"),
     )
     known = {formulation_id(row.locale, normalise(row.utterance)) for row in mine}
-    judged = _judged(run, known, locale).persist()
-    rows = gold_rows.unionByName(_labelled(run, known, locale)).unionByName(_gate_rows(run, judged, locale))
+    labels = run.read("pseudo_labels").where((F.col("status") == "accepted") & (F.col("locale") == locale))
+    of_gold = run.spark.createDataFrame([(name,) for name in sorted(known)], "formulation_id string")
+    judged = _judged(run, labels, of_gold, locale).persist()  # read by three frames of gate rows
+    rows = gold_rows.unionByName(_labelled(run, labels, of_gold)).unionByName(_gate_rows(run, judged, locale))
     rows = rows.withColumn("snapshot_id", F.lit(run.run_id))
     examples = run.write(TRAINING_SETS, rows, f"snapshot_id = '{run.run_id}'")
     judged.unpersist()

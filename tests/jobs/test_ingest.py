@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
+from jobs.expectations import validate
 from jobs.ingest import CONFLICT, ingest
 from jobs.pseudonym_key import key_file
 from schemas.errors import InputError, RefusedError
+from schemas.expectations import Expectation
 from schemas.lake import Lake
 
 ROOT = Path(__file__).parents[2]
@@ -215,3 +217,13 @@ def test_killed_before_it_publishes_and_run_again(tmp_path: Path, settings, lake
     for table in ("interactions", "quarantine"):
         assert rows(killed, table) == rows(never, table)
     assert killed.manifest("ingest").run_id == never.manifest("ingest").run_id
+
+
+@pytest.mark.usefixtures("spark")
+def test_a_run_id_of_digits_alone_is_only_a_name(spark, tmp_path) -> None:
+    """One id in two thousand is; Great Expectations reads the time of a run from its name where it is given none."""
+    batch = spark.createDataFrame([("a",)], "utterance string")
+    rule = Expectation("a row or more", "ExpectTableRowCountToBeBetween", {"min_value": 1})
+    verdict = validate(batch, [rule], tmp_path / "gx", "9424848478913690")
+    assert verdict.passed
+    assert verdict.page.exists()
