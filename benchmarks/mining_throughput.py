@@ -90,7 +90,9 @@ def quality(folder: Path) -> dict[str, dict[str, float]]:
     lake = Lake(folder / "lake").open()
     ordered = task.sort_index().to_numpy()
     reworded = int((ordered[1:] == ordered[:-1]).sum())
-    tables = {"ours": lake.dataset("rephrase_pairs").to_table(["source", "target"])}
+    tables = {
+        "ours": lake.dataset("rephrase_pairs").to_table(["source", "target"], filter=ds.field("kind") != "new_request")
+    }
     for peer in ("pandas", "sql"):
         if (folder / f"{peer}.parquet").exists():
             tables[peer] = ds.dataset(folder / f"{peer}.parquet", format="parquet").to_table(["source", "target"])

@@ -17,6 +17,7 @@ from rapidfuzz import fuzz
 from rapidfuzz.process import cpdist
 
 from benchmarks.pair_scoring import Chosen, Floats, Gold, Ints
+from mining.choice import new_requests
 from mining.comparisons import COMPARISONS, SIZES, Candidates, candidates, fit_linkage
 from mining.fellegi_sunter import from_pattern_key, pattern_key
 from mining.friction import SIZES as SIZES_OF_FRICTION
@@ -167,13 +168,13 @@ def _first(log: Log, source: Ints, target: Ints, score: Floats, believed: NDArra
     return Chosen(source[keep], target[keep], score[top], believed[top], log.same_words(source[keep], target[keep]))
 
 
-def ours(log: Log, without: str | None = None) -> Chosen:
-    """The pipeline's model, fitted to this log; `without` one comparison for the ablation."""
+def _posteriors(log: Log, without: str | None = None) -> tuple[Floats, Floats]:
+    """Of each candidate pair the posterior of a rephrase and of another request in like words."""
     found = log.candidates
     columns = [i for i, c in enumerate(COMPARISONS) if c.name != without]
     sizes = [SIZES[i] for i in columns]
     levels = found.levels[:, columns]
-    posterior = np.zeros(len(levels))
+    posterior, changed = np.zeros(len(levels)), np.zeros(len(levels))
     locales = np.asarray(log.turns.column("locale").to_pylist(), dtype=object)[found.source]
     keys, chosen = pattern_key(levels, sizes), log.settings.rephrase
     for locale in sorted(set(locales)):
@@ -185,9 +186,32 @@ def ours(log: Log, without: str | None = None) -> Chosen:
         patterns = from_pattern_key(distinct, sizes)
         counts = np.bincount(place, weight).astype(np.float64)
         model = fit_linkage(patterns, counts, chosen.iterations, [COMPARISONS[i] for i in columns])
-        posterior[mine] = np.round(model.posterior(patterns), 9)[place]
+        again = np.round(model.posterior(patterns), 9)
+        posterior[mine] = again[place]
+        changed[mine] = ((1 - again) * (1 - np.exp2(model.alike_weight(patterns))))[place]
+    return posterior, changed
+
+
+def ours(log: Log, without: str | None = None) -> Chosen:
+    """The pipeline's model, fitted to this log; `without` one comparison for the ablation."""
+    found, chosen = log.candidates, log.settings.rephrase
+    posterior, _ = _posteriors(log, without)
     open_ = ~found.answered
     return choose(log, found.source[open_], found.target[open_], posterior[open_], chosen.min_posterior)
+
+
+def outcomes(log: Log) -> NDArray[np.str_]:
+    """What the pipeline says of each turn: rephrase, repeat, new_request, or nothing."""
+    found, least = log.candidates, log.settings.rephrase.min_posterior
+    said = np.full(len(log.turns), "nothing", dtype="<U11")
+    chosen = ours(log)
+    said[chosen.source[chosen.believed]] = np.where(chosen.same_words, "repeat", "rephrase")[chosen.believed]
+    open_ = np.flatnonzero(~found.answered & (said[found.source] == "nothing"))
+    source, target = found.source[open_], found.target[open_]
+    taken = np.zeros(0, dtype=np.int64)
+    changes = new_requests(source, target - source, _posteriors(log)[1][open_], taken, least)
+    said[source[changes]] = "new_request"
+    return said
 
 
 def adjacency(log: Log) -> Chosen:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from benchmarks.pair_methods import UNTAUGHT, Log, classifier, read_records
+from benchmarks.pair_methods import UNTAUGHT, Log, classifier, outcomes, read_records
 from benchmarks.pair_scoring import KINDS, Chosen, Gold, gold_of, score
 from benchmarks.synthetic_model import SyntheticModel
 from schemas.errors import InputError
@@ -28,6 +28,7 @@ from simulator.phrasebook import Phrasebook
 from simulator.population import Attack, Population, population
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
+OUTCOMES = ("rephrase", "repeat", "new_request", "nothing")
 CEILING = "classifier with truth"
 Say = Callable[[str], None]
 
@@ -106,6 +107,7 @@ def run_bench(settings: Settings, options: BenchOptions, say: Say) -> dict[str, 
     if truth and book is not None and crowd is not None:
         report |= {"accuracy": options.accuracy, "served": float(np.mean([row["satisfied"] for row in truth]))}
         report["friction"] = calibration(log, truth)
+        report["outcomes"] = outcome_table(outcomes(log), gold)
         report["examples"] = _wrong(UNTAUGHT["ours"](log), gold, log, truth)
         for name, found in _attacks(settings, options, book, crowd, say).items():
             for method in methods:
@@ -277,6 +279,16 @@ def _wrong(chosen: Chosen, gold: Gold, log: Log, truth: Sequence[Mapping[str, An
         }
         for i, j, p in (wrong[n] for n in picked.tolist())
     ]  # fmt: skip
+
+
+def outcome_table(said: NDArray[np.str_], gold: Gold) -> dict[str, dict[str, int]]:
+    """How many turns of each true outcome (said again in other words, in the same, another request, anything else) were
+    said to have which."""
+    of = {"repeat": "repeat", "hard_negative": "new_request", "": "nothing"}
+    true = np.array([of.get(kind, "rephrase") for kind in gold.kind.tolist()])
+    return {
+        outcome: {name: int(((true == outcome) & (said == name)).sum()) for name in OUTCOMES} for outcome in OUTCOMES
+    }
 
 
 def share_of_ceiling(report: Mapping[str, Any]) -> float:

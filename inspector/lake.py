@@ -12,21 +12,22 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from schemas.lake import Lake
 from schemas.tables import BY_NAME
 
 # No step's manifest names these: rows are only ever added, so the newest version is the one to read.
-APPENDED = ("job_runs", "model_runs", "gate_reports")
+APPENDED = ("job_runs", "model_runs", "gate_reports", "reviews")
 PAIR_COLUMNS = (
     "pair_id",
     "locale",
     "kind",
+    "edit",
     "source_utterance",
     "target_utterance",
     "posterior",
+    "new_request",
     "gap_seconds",
     "target_acceptance",
 )
@@ -72,8 +73,10 @@ class Search:
         names = BY_NAME[table].names
         exact = {"locale": self.locale, "kind": self.kind, "status": self.status}
         found = [pc.field(name) == wanted for name, wanted in exact.items() if wanted and name in names]
-        if self.min_posterior > 0 and "posterior" in names:
-            found.append(pc.field("posterior") >= self.min_posterior)
+        # What is believed of a new request is that it is one, and not that it is a rephrase.
+        believed = "new_request" if self.kind == "new_request" else "posterior"
+        if self.min_posterior > 0 and believed in names:
+            found.append(pc.field(believed) >= self.min_posterior)
         text = self.text.strip()
         spoken = [name for name in ("source_utterance", "target_utterance", "utterance") if name in names]
         if text and spoken:
@@ -102,8 +105,8 @@ class Published:
         lake = Lake(path).open()
         versions = lake.published()
         for name in APPENDED:
-            if name not in versions and (lake.table(name) / "_delta_log").is_dir():
-                versions[name] = DeltaTable(lake.table(name)).version()
+            if name not in versions and (latest := lake.latest(name)) is not None:
+                versions[name] = latest
         return cls(lake, versions)
 
     def _dataset(self, table: str) -> Any:
@@ -138,7 +141,8 @@ class Published:
     def found(self, table: str, search: Search, columns: tuple[str, ...], limit: int) -> tuple[pa.Table, int]:
         """The most believed rows that a search finds, at most `limit`, and how many there are in all."""
         rows = self.rows(table, columns, search.condition(table))
-        ordered = rows.sort_by([("posterior", "descending"), (BY_NAME[table].names[0], "ascending")])
+        by = "new_request" if search.kind == "new_request" else "posterior"
+        ordered = rows.sort_by([(by, "descending"), (BY_NAME[table].names[0], "ascending")])
         return ordered.slice(0, limit), len(rows)
 
     def one(self, table: str, key: str) -> dict[str, Any] | None:

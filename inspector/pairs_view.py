@@ -41,7 +41,12 @@ def draw(published: Published, locale: str) -> None:
     )
     text, kind, least = st.columns([3, 1, 2])
     words = text.text_input("Words", key="pair_text", placeholder="in either wording")
-    kinds = {"rephrase (other words)": "rephrase", "repeat (the same words)": "repeat", "any": ""}
+    kinds = {
+        "rephrase (other words)": "rephrase",
+        "repeat (the same words)": "repeat",
+        "new request (another value)": "new_request",
+        "any": "",
+    }
     # Repeats teach nothing, so rephrases come first; an address may name a pair of either kind.
     st.session_state.setdefault("pair_kind", "any" if "pair" in st.query_params else next(iter(kinds)))
     search = Search(
@@ -77,7 +82,9 @@ def _table(frame: pd.DataFrame) -> None:
         "source_utterance": st.column_config.TextColumn("what failed", width="medium"),
         "target_utterance": st.column_config.TextColumn("said instead", width="medium"),
         "posterior": share("posterior", "Probability that both meant the same."),
+        "new_request": share("new request", "Probability that the second asks for something else in like words."),
         "kind": st.column_config.TextColumn("kind"),
+        "edit": st.column_config.TextColumn("edit", help="What became of the words."),
         "gap_seconds": st.column_config.NumberColumn("seconds between", format="%.0f"),
         "target_acceptance": share("served", "Probability that the answer to the second was right."),
         "locale": st.column_config.TextColumn("locale"),
@@ -101,6 +108,7 @@ def _explain(published: Published, pair_id: str) -> None:
     _wordings(pair)
     figures = (
         ("Posterior", f"{pair['posterior']:.3f}", "Probability that the second is what the first meant."),
+        ("New request", f"{pair['new_request']:.3f}", "Probability that it asks for something else in like words."),
         (
             "No rephrase",
             f"{pair['none_posterior']:.3f}",
@@ -116,6 +124,8 @@ def _explain(published: Published, pair_id: str) -> None:
     )
     for place, (label, value, meaning) in zip(st.columns(len(figures)), figures, strict=True):
         place.metric(label, value, help=meaning)
+    said = f"A person said: {pair['review']}. " if pair["review"] else ""
+    st.caption(f"{said}You know better? `sayagain review {pair_id} same_wish`, `new_request` or `unrelated`.")
     turns = published.session(pair["session_id"])
     source = next((turn for turn in turns if turn["interaction_id"] == pair["source"]), None)
 

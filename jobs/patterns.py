@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 
-from mining.fellegi_sunter import Linkage, from_pattern_key, pattern_key
+from mining.fellegi_sunter import Linkage, from_pattern_key, pattern_key, to_probability
+from mining.recalibration import Calibration
 from schemas.columns import EVIDENCE
 
 Counts = dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
@@ -43,8 +45,12 @@ def score(
     *,
     name: str,
     evidence: str,
+    calibrations: Mapping[str, Calibration] | None = None,
 ) -> pa.Table:
-    """`locale, pattern, <name> (posterior), match_weight (bits), <evidence> (levels and weights)` of every pattern.
+    """`locale, pattern, <name> (posterior), new_request, match_weight (bits), <evidence> (levels and weights)` of every
+    pattern; `new_request` is the posterior of the class that only looks alike.
+
+    `calibrations` of locales put the weights right by what people said; that is a weight of its own, `reviews`.
 
     Posteriors are rounded to 1e-9, so that no sum's order shows through a threshold.
     """
@@ -52,9 +58,13 @@ def score(
     for locale, (patterns, _) in counts.items():
         model = models[locale]
         weights = model.weights()
-        posteriors = np.round(model.posterior(patterns), 9)
-        bits = np.round(model.match_weight(patterns), 9)
+        calibration = (calibrations or {}).get(locale, Calibration())
+        plain = model.match_weight(patterns)
+        put_right = calibration.bits(plain)
+        posteriors = np.round(to_probability(put_right), 9)
+        bits = np.round(put_right, 9)
         alike = model.alike_weight(patterns)
+        changed = np.round((1 - posteriors) * (1 - np.exp2(alike)), 9)
         keys = pattern_key(patterns, sizes)
         for i, pattern in enumerate(patterns):
             explained = [{"name": "prior", "level": f"{model.prior:.3f}", "weight": model.prior_weight}]
@@ -64,12 +74,17 @@ def score(
             ]
             if model.alike_prior:
                 explained.append({"name": "changed_request", "level": f"{1 - 2 ** alike[i]:.3f}", "weight": alike[i]})
-            rows.append((locale, int(keys[i]), float(posteriors[i]), float(bits[i]), explained))
+            if calibration.reviews:
+                moved = float(put_right[i] - plain[i])
+                explained.append({"name": "reviews", "level": f"{calibration.reviews} verdicts", "weight": moved})
+            known = locale, int(keys[i]), float(posteriors[i]), float(changed[i]), float(bits[i])
+            rows.append((*known, explained))
     schema = pa.schema(
         [
             ("locale", pa.string()),
             ("pattern", pa.int64()),
             (name, pa.float64()),
+            ("new_request", pa.float64()),
             ("match_weight", pa.float64()),
             (evidence, EVIDENCE),
         ]

@@ -22,6 +22,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
+import jobs.taught
 import jobs.votes
 import mining.hidden_markov
 import mining.intent_posterior
@@ -32,6 +33,7 @@ import mining.slots
 import mining.votes
 from jobs.encoder import gold_stamp
 from jobs.lake import Run, Step, spark_schema
+from jobs.taught import mark, taught, teachers
 from jobs.votes import (
     backers_of,
     evidence,
@@ -78,9 +80,11 @@ def _kernel(settings: LabelSettings) -> Callable[[Iterable[pa.RecordBatch]], Ite
     def observed(label: Label, row: dict[str, Any]) -> Sighting | None:
         if settings.slots == "projection" or not label.intents or label.intents[0][1] < settings.min_posterior:
             return None
+        # A model that was taught these spans tags them again, whether they were right or not.
         votes = [
             Vote(v["source"], v["interpretation"]["intent"], values_of(v), v["support"], v["opposition"])
             for v in sorted(row["votes"] or (), key=_order)
+            if not v["told_slots"]
         ]
         partners = sorted((p["utterance"], p["posterior"]) for p in row["partners"] or ())
         answers = [(a["slot"], a["answer"], a["users"]) for a in row["answers"] or ()]
@@ -246,11 +250,14 @@ def _partners(pairs: DataFrame) -> DataFrame:
 
 
 def _run(run: Run) -> None:
-    turns = run.read("turns").where("text != ''")
+    lessons = taught(run)
+    if lessons is not None:
+        lessons = lessons.persist()
+    turns = mark(run.read("turns").where("text != ''"), lessons)
     voting = turns.where("not held_out")
-    pairs = run.read("rephrase_pairs").where("not held_out")
-    pairs = pairs.where(F.col("posterior") >= run.settings.rephrase.min_posterior)
-    vote = F.struct("user_id", "source", "interpretation", "support", "opposition", "pair_id")
+    pairs = run.read("rephrase_pairs").where("kind != 'new_request' and not held_out")
+    pairs = mark(pairs.where(F.col("posterior") >= run.settings.rephrase.min_posterior), lessons, "target_formulation")
+    vote = F.struct("user_id", "source", "interpretation", "support", "opposition", "pair_id", "told_slots")
     survives = intent_survival(voting, pairs).toArrow()
     told = survives.to_pylist()
     run.details["intent_survival"] = {r["locale"]: r["survival"] for r in told if r["survival"] is not None}
@@ -297,8 +304,10 @@ def _run(run: Run) -> None:
     run.count(**{name: status[name,] for name in ("accepted", "contested", "too_few_users")})
     run.count(slots_open=run.rows(PSEUDO_LABELS.name, (pc.field("status") == "accepted") & pc.field("slots").is_null()))
     run.count(clarifications_answered=answers.count())
-    for frame in (answers, staged, posteriors, formulations, cast):
-        frame.unpersist()
+    run.count(answers_as_taught=turns.where("told_intent").count() if lessons is not None else 0)
+    for frame in (answers, staged, posteriors, formulations, cast, lessons):
+        if frame is not None:
+            frame.unpersist()
 
 
 STEP = Step(
@@ -307,6 +316,7 @@ STEP = Step(
     writes=(PSEUDO_LABELS,),
     settings=("labels", "rephrase"),
     code=(
+        jobs.taught,
         jobs.votes,
         mining.intent_posterior,
         mining.votes,
@@ -317,5 +327,5 @@ STEP = Step(
         mining.hidden_markov,
     ),
     run=_run,
-    also=gold_stamp,
+    also=lambda lake, settings: [gold_stamp(lake, settings), teachers(lake, settings)],
 )

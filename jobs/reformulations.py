@@ -77,10 +77,11 @@ def _moves(states: DataFrame, pairs: DataFrame) -> DataFrame:
         )
     )
     own = of_user.groupBy(*_STATE, "user_id").agg(F.sum("events").alias("own"))
-    shares = of_user.join(own, [*_STATE, "user_id"])
+    users = own.groupBy(*_STATE).agg(F.count("*").alias("users"))
+    shares = of_user.join(own, [*_STATE, "user_id"]).join(users, [*_STATE])
     weights = (F.round(F.sum(F.col(c) / F.col("own")), 9).alias(c) for c in ("moves", "accepted", "abandoned"))
     counts = (F.sum(c).alias(c) for c in ("events", "exposed"))
-    return shares.groupBy(*_STATE, "to").agg(*weights, *counts, F.collect_set("user_id").alias("of"))
+    return shares.groupBy(*_STATE, "to").agg(*weights, *counts, F.first("users").alias("users"))
 
 
 def _name(row: dict[str, Any]) -> tuple[str, str]:
@@ -101,9 +102,7 @@ def _solve(table: pa.Table) -> pa.Table:
     source, target, weight = zip(*goes, strict=True) if goes else ((), (), ())
     moves = sp.csr_matrix((np.array(weight, dtype=np.float64), (source, target)), (len(states), len(states)))
     found = absorb(moves, sums["accepted"].astype(np.float64), sums["abandoned"].astype(np.float64))
-    users: list[set[str]] = [set() for _ in states]
-    for i, row in zip(at, rows, strict=True):
-        users[i] |= set(row["of"])
+    users = {state: row["users"] for state, row in zip(map(_name, rows), rows, strict=True)}
     columns = {
         "locale": [rows[0]["locale"]] * len(states),
         "cluster_id": [state[0] for state in states],
@@ -113,8 +112,8 @@ def _solve(table: pa.Table) -> pa.Table:
         "probability": np.round(found.probability, 6),
         "own_probability": np.round(found.own, 6),
         "abandoned": np.round(found.abandoned, 6),
-        "users": [len(who) for who in users],
-        "best_users": [len(users[i]) for i in found.best],
+        "users": [users[state] for state in states],
+        "best_users": [users[states[i]] for i in found.best],
         "events": sums["events"].astype(np.int64),
         "exposed_events": sums["exposed"].astype(np.int64),
     }
@@ -123,7 +122,11 @@ def _solve(table: pa.Table) -> pa.Table:
 
 def _run(run: Run) -> None:
     turns = run.read("turns").where("not held_out")
-    pairs = run.read("rephrase_pairs").where("not held_out").select("source", "target", "posterior")
+    pairs = (
+        run.read("rephrase_pairs")
+        .where("kind != 'new_request' and not held_out")
+        .select("source", "target", "posterior")
+    )
     states = _states(turns, run.read("variant_clusters")).persist()  # read twice, as source and as target
     made = _moves(states, pairs).groupBy("locale").applyInArrow(_solve, from_arrow_schema(_SOLVED))
     run.count(turns=run.rows("turns", ~pc.field("held_out")), states=run.write(REFORMULATIONS, made))

@@ -1,4 +1,5 @@
-"""turns -> rephrase_pairs: what a user said instead of what failed, chosen over the whole session."""
+"""turns and reviews -> rephrase_pairs: what a user said instead of what failed, chosen over the whole session; and what
+looked like it and was another request."""
 
 from __future__ import annotations
 
@@ -11,20 +12,26 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+import jobs.reviews
 import mining.choice
 import mining.comparisons
+import mining.edits
 import mining.fellegi_sunter
+import mining.recalibration
 import mining.sessions
 import mining.tokens
 import schemas.normalise
 from jobs.lake import Run, Step
 from jobs.patterns import counted, score, scored
+from jobs.reviews import Review, calibrations, read_reviews, stamp
 from jobs.staged import Kernel, Staged
-from mining.choice import COUNTS, CappedCounts, Ints, choose, looked_up
+from mining.choice import COUNTS, CappedCounts, Floats, Ints, choose, looked_up, new_requests, nothing_of
 from mining.comparisons import SIZES, candidates, fit_linkage
+from mining.edits import edit_type
 from mining.fellegi_sunter import pattern_key
 from mining.sessions import whole_sessions
 from mining.tokens import TokenWeights, slot_token_counts, token_counts, value_tokens
+from schemas.normalise import normalise, words
 from schemas.settings import RephraseSettings, SessionSettings
 from schemas.tables import REPHRASE_PAIRS
 
@@ -38,7 +45,7 @@ _READ = (
 _NOT_KEPT = ("response", "requested_slot", "text", "confidence", "feedback", "rewritten_from")
 _CHOSEN = pa.schema(
     [
-        *(f for f in REPHRASE_PAIRS.arrow if f.name not in ("features", "match_weight", "posterior", "run_id")),
+        *(f for f in REPHRASE_PAIRS.arrow if f.name not in ("features", "match_weight", "run_id")),
         pa.field("pattern", pa.int64()),
     ]
 )
@@ -93,42 +100,75 @@ def _beside(turns: pa.Table, pairs: dict[str, Ints]) -> pa.Table:
     return table
 
 
-def _finish(posterior: dict[tuple[str, int], float], min_posterior: float) -> Callable[[pa.Table], pa.Table]:
-    """The second pass: the target of each source, where one is believed."""
+Scores = dict[tuple[str, int], float]
+
+
+def _overruled(ids: list[pa.ChunkedArray], said: dict[tuple[str, str], str], *scores: Floats) -> pa.Array:
+    """Put people's verdicts in place of the two posteriors, and return them beside the pairs."""
+    verdicts: list[str | None] = [None] * len(ids[0])
+    if said:
+        sources = pa.array(sorted({source for source, _ in said}))
+        for row in np.flatnonzero(pc.is_in(ids[0], value_set=sources).to_numpy()).tolist():
+            verdict = said.get((ids[0][row].as_py(), ids[1][row].as_py()))
+            if verdict is not None:
+                verdicts[row] = verdict
+                for posterior, of in zip(scores, ("same_wish", "new_request"), strict=True):
+                    posterior[row] = float(verdict == of)
+    return pa.array(verdicts, pa.string())
+
+
+def _finish(
+    posterior: Scores, changed: Scores, min_posterior: float, reviews: list[Review]
+) -> Callable[[pa.Table], pa.Table]:
+    """The second pass: what each source was followed by, where something is believed."""
+    said_of = {(review.source, review.target): review.verdict for review in reviews}
 
     def finish(turns: pa.Table) -> pa.Table:
         lists = (turns.column(f"pair_{name}").combine_chunks() for name in ("source", "target", "pattern", "steps"))
         numbers = (column.flatten() for column in lists)
         source, target, pattern, steps = (np.asarray(column.to_numpy(), dtype=np.int64) for column in numbers)
         acceptance = 1 - turns.column("friction").to_numpy()[target]
-        believed = looked_up(turns.column("locale").take(pa.array(source)), pattern, posterior)
+        locale = turns.column("locale").take(pa.array(source))
+        again, other = looked_up(locale, pattern, posterior), looked_up(locale, pattern, changed)
+        ids = [turns.column("interaction_id").take(pa.array(side)) for side in (source, target)]
+        review = _overruled(ids, said_of, again, other)
         at = turns.column("occurred_at").cast(pa.int64()).to_numpy()
         said = turns.column("formulation_id").combine_chunks().dictionary_encode().indices.to_numpy()
-        chosen, none = choose(source, steps, believed, acceptance, min_posterior, said[source] == said[target])
+        same = said[source] == said[target]
+        chosen, _ = choose(source, steps, again, acceptance, min_posterior, same)
+        changes = new_requests(source, steps, other, chosen, min_posterior)
+        kind = np.concatenate([np.where(same[chosen], "repeat", "rephrase"), np.full(len(changes), "new_request")])
+        chosen, none = np.concatenate([chosen, changes]), nothing_of(source, again)
         source, target = source[chosen], target[chosen]
-        one, other = turns.take(pa.array(source)), turns.take(pa.array(target))
-        ids = [side.column("interaction_id").to_pylist() for side in (one, other)]
-        again = pc.equal(one.column("formulation_id"), other.column("formulation_id"))
+        first, later = turns.take(pa.array(source)), turns.take(pa.array(target))
+        names = [column.take(pa.array(chosen)) for column in ids]
+        texts = [[words(normalise(text)) for text in side.column("utterance").to_pylist()] for side in (first, later)]
         columns = {
-            "pair_id": pa.array([_pair_id(s, t) for s, t in zip(*ids, strict=True)], pa.string()),
-            "source": one.column("interaction_id"),
-            "target": other.column("interaction_id"),
-            "kind": pc.if_else(again, "repeat", "rephrase"),
-            **{name: one.column(name) for name in ("session_id", "user_id", "held_out", "locale")},
-            "source_formulation": one.column("formulation_id"),
-            "target_formulation": other.column("formulation_id"),
-            "source_utterance": one.column("utterance"),
-            "target_utterance": other.column("utterance"),
-            "target_interpretation": other.column("interpretation"),
-            "model_version": other.column("model_version"),
+            "pair_id": pa.array(
+                [_pair_id(s, t) for s, t in zip(*(n.to_pylist() for n in names), strict=True)], pa.string()
+            ),
+            "source": names[0],
+            "target": names[1],
+            "kind": kind,
+            "edit": pa.array([edit_type(s, t) for s, t in zip(*texts, strict=True)], pa.string()),
+            **{name: first.column(name) for name in ("session_id", "user_id", "held_out", "locale")},
+            "source_formulation": first.column("formulation_id"),
+            "target_formulation": later.column("formulation_id"),
+            "source_utterance": first.column("utterance"),
+            "target_utterance": later.column("utterance"),
+            "target_interpretation": later.column("interpretation"),
+            "model_version": later.column("model_version"),
             "gap_seconds": (at[target] - at[source]) / 1e6,
             "steps": steps[chosen].astype(np.int32),
-            "none_posterior": none,
-            "source_friction": one.column("friction"),
+            "posterior": again[chosen],
+            "new_request": other[chosen],
+            "none_posterior": none[chosen],
+            "source_friction": first.column("friction"),
             "target_acceptance": acceptance[chosen],
+            "review": review.take(pa.array(chosen)),
             "pattern": pattern[chosen],
         }
-        return pa.table({name: columns[name] for name in _CHOSEN.names})
+        return pa.table({name: columns[name] for name in _CHOSEN.names}, schema=_CHOSEN)
 
     return finish
 
@@ -198,18 +238,28 @@ def _run(run: Run) -> None:
     both = table.group_by(["locale", "pattern"]).aggregate([("count", "sum")])
     counts = counted(both.rename_columns(["locale", "pattern", "count"]), SIZES)
     models = {locale: fit_linkage(patterns, n, settings.iterations) for locale, (patterns, n) in counts.items()}
-    scores = score(counts, models, SIZES, name="posterior", evidence="features")
-    keys = zip(scores.column("locale").to_pylist(), scores.column("pattern").to_pylist(), strict=True)
-    posterior = dict(zip(keys, scores.column("posterior").to_pylist(), strict=True))
-    chosen = staged.rows(_finish(posterior, settings.min_posterior), _CHOSEN)
-    written = run.write(REPHRASE_PAIRS, chosen.join(F.broadcast(scored(run.spark, scores)), ["locale", "pattern"]))
-    by_kind = run.tally(REPHRASE_PAIRS.name, "kind")
+    reviews = read_reviews(run.lake)
+    calibration, incomparable = calibrations(reviews, models)
+    scores = score(counts, models, SIZES, name="posterior", evidence="features", calibrations=calibration)
+    keys = list(zip(scores.column("locale").to_pylist(), scores.column("pattern").to_pylist(), strict=True))
+    posterior, changed = (
+        dict(zip(keys, scores.column(name).to_pylist(), strict=True)) for name in ("posterior", "new_request")
+    )
+    explained = scored(run.spark, scores.drop_columns(["posterior", "new_request"]))
+    chosen = staged.rows(_finish(posterior, changed, settings.min_posterior, reviews), _CHOSEN)
+    with staged.second_pass():
+        written = run.write(REPHRASE_PAIRS, chosen.join(F.broadcast(explained), ["locale", "pattern"]))
+    kinds = run.tally(REPHRASE_PAIRS.name, "kind")
     candidates_seen = pc.sum(table.filter(~pc.field("answered")).column("pairs")).as_py() or 0
     below = pc.sum(table.filter(pc.field("answered")).column("pairs")).as_py() or 0
     rewritten = run.rows("turns", pc.field("rewritten_from").is_valid())
     run.count(below_min_source_friction=below, rewritten_targets_left_out=rewritten)
-    run.count(candidates=candidates_seen, failed_turns=failed, pairs=written, no_rephrase_found=failed - written)
-    run.count(rephrases=by_kind["rephrase",], repeats=by_kind["repeat",])
+    run.count(
+        candidates=candidates_seen, turns_with_candidates=failed, pairs=written, nothing_believed=failed - written
+    )
+    run.count(rephrases=kinds["rephrase",], repeats=kinds["repeat",], new_requests=kinds["new_request",])
+    run.count(reviews=len(reviews), reviews_no_longer_comparable=incomparable)
+    run.details["calibration"] = {locale: vars(one) for locale, one in calibration.items()}
     run.details["linkage"] = {locale: model.to_json() for locale, model in models.items()}
     staged.free()
 
@@ -220,12 +270,16 @@ STEP = Step(
     writes=(REPHRASE_PAIRS,),
     settings=("sessions", "rephrase"),
     code=(
+        jobs.reviews,
         mining.choice,
         mining.comparisons,
+        mining.edits,
         mining.fellegi_sunter,
+        mining.recalibration,
         mining.sessions,
         mining.tokens,
         schemas.normalise,
     ),
     run=_run,
+    also=stamp,
 )

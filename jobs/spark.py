@@ -20,6 +20,8 @@ from schemas.errors import InputError
 from schemas.settings import Settings
 
 _JAVA = (17, 21)
+ARROW_BYTES = "spark.sql.execution.arrow.maxBytesPerBatch"  # to a Python worker at once; read when a job starts
+UNBOUND = (1 << 31) - 1
 
 
 def check_java() -> None:
@@ -64,7 +66,8 @@ def session(settings: Settings) -> SparkSession:
         "spark.databricks.delta.snapshotPartitions": str(spark.snapshot_partitions),
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
-        "spark.sql.execution.arrow.maxBytesPerBatch": str(64 << 20),  # staged cells are large (jobs.staged)
+        # A bound in bytes has Spark add up all nested columns after each row; ten thousand rows are bound enough.
+        ARROW_BYTES: str(UNBOUND),
         "spark.python.daemon.module": "jobs.python_workers",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",

@@ -8,6 +8,7 @@ Spark cache, several candidates a turn with all their columns would cost more th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -15,8 +16,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.storagelevel import StorageLevel
 
+from jobs.spark import ARROW_BYTES
 from schemas.columns import list_of
 
+_AT_ONCE = 64 << 20  # bytes of cells that go to a worker at once
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[tuple[pa.Table | None, pa.Table | None]]]
 
@@ -43,7 +46,8 @@ class Staged:
         kernel: yields (table or None, counts or None).
         counts: the schema of the counts.
 
-    Cached in memory and on disk until `free`. A task holds one table at a time, and its compressed copy.
+    Kept on disk until `free`: cells of a megabyte or two are what G1 stores worst, and in memory those of 10 million
+    turns filled a heap of 3 GB. A task holds one table at a time, and its compressed copy.
     """
 
     def __init__(self, frame: DataFrame, kernel: Kernel, counts: pa.Schema) -> None:
@@ -58,11 +62,22 @@ class Staged:
                 listed = pa.ListArray.from_arrays(pa.array([0, len(rows)], pa.int32()), rows).cast(schema.field(1).type)
                 yield pa.RecordBatch.from_arrays([pa.array([cell], pa.binary()), listed], schema=schema)
 
-        self._rows = frame.mapInArrow(run, from_arrow_schema(schema)).persist(StorageLevel.MEMORY_AND_DISK)
+        self._rows = frame.mapInArrow(run, from_arrow_schema(schema)).persist(StorageLevel.DISK_ONLY)
 
     def counts(self) -> DataFrame:
         """The counts of all partitions, one row each."""
         return self._rows.select(F.explode("counts").alias("c")).select("c.*")
+
+    @contextmanager
+    def second_pass(self) -> Iterator[None]:
+        """Jobs that read `rows` run inside this: cells are large, so a worker is handed a few at a time."""
+        conf = self._rows.sparkSession.conf
+        before = conf.get(ARROW_BYTES)
+        conf.set(ARROW_BYTES, str(_AT_ONCE))
+        try:
+            yield
+        finally:
+            conf.set(ARROW_BYTES, before or "")
 
     def rows(self, finish: Callable[[pa.Table], pa.Table], schema: pa.Schema) -> DataFrame:
         """The second pass: `finish` makes rows of `schema` from each staged table."""

@@ -188,7 +188,8 @@ def _run(run: Run) -> None:
     staged = Staged(sorted_, _kernel(run.settings.sessions, run.settings.labels.held_out_users), MET)
     wordings = staged.counts().repartition(parts, "wording").mapInArrow(_seen, from_arrow_schema(SEEN)).persist()
     models = _fit(run, wordings)
-    turns = run.write(TURNS, _with_friction(run, staged, wordings, models))
+    with staged.second_pass():
+        turns = run.write(TURNS, _with_friction(run, staged, wordings, models))
     run.count(read=run.rows("interactions"), turns=turns)
     run.details["friction"] = {locale: model.to_json() for locale, model in models.items()}
     wordings.unpersist()

@@ -73,8 +73,12 @@ def intent_right(served: str, survival: str = "survival") -> Column:
 
 
 def votes_of(turns: DataFrame, pairs: DataFrame, survival: DataFrame) -> DataFrame:
-    """One row a vote: formulation, voter, source, interpretation, support, opposition, pair."""
-    shape = ("formulation_id", "user_id", "source", "interpretation", "support", "opposition", "pair_id")
+    """One row a vote: formulation, voter, source, interpretation, support, opposition, pair, told_slots.
+
+    Args:
+        turns, pairs: marked by `jobs.taught.mark`, pairs by their target.
+    """
+    shape = ("formulation_id", "user_id", "source", "interpretation", "support", "opposition", "pair_id", "told_slots")
     own = (
         spoken_alone(turns)
         .where("interpretation is not null and response in ('completed', 'failed', 'clarification')")
@@ -143,6 +147,9 @@ def said_instead(turns: DataFrame, pairs: DataFrame) -> DataFrame:
 def guesses_of(turns: DataFrame) -> DataFrame:
     """What the champions held for likely of each formulation, summed over its turns; of the empty intent, the turns.
 
+    Left out are turns that were answered by a model that had been taught the formulation's label: it would confirm
+    itself (`told_intent`, of `jobs.taught.mark`).
+
     Returns:
         formulation_id, guesses (intent, weight).
     """
@@ -150,7 +157,7 @@ def guesses_of(turns: DataFrame) -> DataFrame:
     best = F.when(F.col("interpretation").isNotNull(), F.array(served)).otherwise(F.array())
     behind = F.expr("transform(alternatives, a -> struct(a.intent as intent, a.confidence as weight))")
     once = F.array(F.struct(F.lit("").alias("intent"), F.lit(1.0).alias("weight")))
-    answered = spoken_alone(turns).where("confidence is not null and response != 'cancelled'")
+    answered = spoken_alone(turns).where("confidence is not null and response != 'cancelled' and not told_intent")
     said = answered.select("formulation_id", F.explode(F.concat(once, best, behind)).alias("g"))
     summed = said.groupBy("formulation_id", "g.intent").agg(F.round(F.sum("g.weight"), 6).alias("weight"))
     return summed.groupBy("formulation_id").agg(F.collect_list(F.struct("intent", "weight")).alias("guesses"))

@@ -117,15 +117,37 @@ def choose(
         The chosen pairs, in order, and the posterior of "none of them" of each. O(pairs log pairs).
     """
     _, group = np.unique(source, return_inverse=True)
-    # bincount adds in order, so a group's sum does not depend on what stands around it
-    complement = np.bincount(group, np.log1p(-np.minimum(posterior, 1 - 1e-9)))
-    none = np.round(np.exp(complement), 9)
     believed = np.flatnonzero(posterior >= min_posterior)
     served = np.round(posterior * (0.5 + 0.5 * acceptance), 6)[believed]
     last = np.zeros(len(believed), dtype=bool) if again is None else again[believed]
     order = believed[np.lexsort((steps[believed], -served, last, group[believed]))]
     chosen = order[np.diff(group[order], prepend=-1) != 0]
-    return chosen, none[group[chosen]]
+    return chosen, nothing_of(source, posterior)[chosen]
+
+
+def nothing_of(source: Ints, posterior: Floats) -> Floats:
+    """For each pair the probability that none of its source's pairs is right. O(pairs log pairs)."""
+    _, group = np.unique(source, return_inverse=True)
+    # bincount adds in order, so a group's sum does not depend on what stands around it
+    complement = np.bincount(group, np.log1p(-np.minimum(posterior, 1 - 1e-9)))
+    return np.asarray(np.round(np.exp(complement), 9)[group], dtype=np.float64)
+
+
+def new_requests(source: Ints, steps: Ints, posterior: Floats, taken: Ints, min_posterior: float) -> Ints:
+    """Of each source that was not said again, the later turn that probably asks for something else in like words.
+
+    Args:
+        source, steps: as for `choose`.
+        posterior: of each pair, that its target is such a request.
+        taken: pairs that `choose` has chosen.
+        min_posterior: a pair below it is not believed.
+
+    Returns:
+        The surest pair of each source, the nearer of equals, in order. O(pairs log pairs).
+    """
+    open_ = np.flatnonzero((posterior >= min_posterior) & ~np.isin(source, source[taken]))
+    order = open_[np.lexsort((steps[open_], -np.round(posterior[open_], 6), source[open_]))]
+    return np.asarray(order[np.diff(source[order], prepend=-1) != 0], dtype=np.int64)
 
 
 def looked_up(locale: pa.ChunkedArray, pattern: Ints, values: Mapping[tuple[str, int], float]) -> Floats:

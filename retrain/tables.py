@@ -26,15 +26,13 @@ def read_table(
 
     Cost: memory of the matching rows.
     """
-    from deltalake import DeltaTable
     from pyarrow.parquet import filters_to_expression
 
-    path = str(lake.table(name))
-    if not DeltaTable.is_deltatable(path):
+    version = lake.latest(name) if version is None else version
+    if version is None:
         return []
-    files = lake.dataset(name, DeltaTable(path).version() if version is None else version)
     condition = filters_to_expression(list(where)) if where else None
-    rows: list[dict[str, Any]] = files.to_table(filter=condition).to_pylist()
+    rows: list[dict[str, Any]] = lake.dataset(name, version).to_table(filter=condition).to_pylist()
     return rows
 
 

@@ -24,6 +24,7 @@ from retrain.evaluate import Metrics, evaluate
 from retrain.fit import MIN_DEV, Progress, Schedule, fit, reproducible
 from retrain.model import Architecture, Network, grow
 from retrain.predictor import TorchPredictor
+from retrain.substitution import fillers_of, substituted
 from retrain.temperature import fitted_temperature
 from retrain.vocabulary import Vocabulary
 from schemas.errors import InputError
@@ -42,6 +43,7 @@ _SOURCES = (
     "batches.py",
     "model.py",
     "fit.py",
+    "substitution.py",
     "train.py",
 )
 
@@ -179,9 +181,12 @@ def finetune(
     epochs_now = max(1, min(wanted, max(3, t.max_seen // seen)))
     schedule = Schedule(epochs_now, t.batch_size, t.learning_rate, t.forgiving)
 
+    fillers = fillers_of([*_split(target, "train"), *rehearsed])
+
     def epoch(random: np.random.Generator) -> list[Example]:
         chosen = random.permutation(len(rehearsed))[:sample]
-        return rows + [rehearsed[i] for i in sorted(chosen)]
+        shown = rows + [rehearsed[i] for i in sorted(chosen)]
+        return [substituted(e, fillers, t.substitution, random) for e in shown] if t.substitution else shown
 
     with reproducible(settings.seed, t.threads):
         vocabulary = start.vocabulary.grown(rows)

@@ -90,6 +90,10 @@ def show_rephrases(report: dict[str, Any]) -> None:
         names = ("", "attack", "ids", "others", "pairs", "edges", "past")
         title = "One attacker: pairs of others changed, false pairs, false edges, edges past the floor of users"
         metric_rows(title, names, attacked)
+    if "outcomes" in report:
+        possible = list(report["outcomes"])
+        counts = [(true, *(f"{of[name]:,}" for name in possible)) for true, of in report["outcomes"].items()]
+        metric_rows("Turns by what followed: true outcome in rows, what ours says in columns", ("", *possible), counts)
     if "friction" in report:
         found = report["friction"]
         console.print(

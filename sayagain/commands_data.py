@@ -155,8 +155,7 @@ def status(context: typer.Context) -> None:
         held = sum(delta.get_add_actions(flatten=True).column("num_records").to_pylist())
         rows.append((table.name, f"{held:,}", delta.version(), table.row))
     metric_rows(f"Lake {lake.path}", ("table", "rows", "version", "one row is"), rows)
-    if DeltaTable.is_deltatable(str(lake.table(JOB_RUNS.name))):
-        latest = DeltaTable(lake.table(JOB_RUNS.name)).version()
+    if (latest := lake.latest(JOB_RUNS.name)) is not None:
         runs = lake.dataset(JOB_RUNS.name, latest).to_table().sort_by([("started_at", "descending")])
         last = [
             (

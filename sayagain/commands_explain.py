@@ -1,4 +1,4 @@
-"""`sayagain explain`: why a pair is believed."""
+"""`sayagain explain` and `sayagain review`: why a pair is believed, and what a person says of it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from sayagain.show import console, metric_rows
 
 
 def add_to(app: typer.Typer) -> None:
-    """Register the command."""
+    """Register the commands."""
     app.command()(explain)
+    app.command()(review)
 
 
 def explain(
@@ -34,9 +35,12 @@ def explain(
     pair = found[0]
     console.print(f'\n[bold]"{pair["source_utterance"]}"[/bold] -> [bold]"{pair["target_utterance"]}"[/bold]')
     console.print(
-        f"{pair['kind']}, {pair['locale']}, {pair['gap_seconds']:.1f} s and {pair['steps']} turns apart; posterior "
-        f"{pair['posterior']:.4f}, that no turn of the session was meant instead {pair['none_posterior']:.4f}"
+        f"{pair['kind']} ({pair['edit']}), {pair['locale']}, {pair['gap_seconds']:.1f} s and {pair['steps']} turns "
+        f"apart; posterior {pair['posterior']:.4f}, that it is another request in like words "
+        f"{pair['new_request']:.4f}, that no turn of the session was meant instead {pair['none_posterior']:.4f}"
     )
+    if pair["review"]:
+        console.print(f"a person said: {pair['review']}")
     metric_rows("Match weights, in bits", ("evidence", "level", "weight", "sum"), waterfall(pair["features"]))
     session = sorted(rows("turns", "session_id", pair["session_id"]), key=lambda t: t["position"])
     marks = {pair["source"]: "source", pair["target"]: "target"}
@@ -61,3 +65,20 @@ def waterfall(features: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]
         total += feature["weight"]
         lines.append((feature["name"], feature["level"], f"{feature['weight']:+.2f}", f"{total:+.2f}"))
     return lines
+
+
+def review(
+    context: typer.Context,
+    pair_id: Annotated[str, typer.Argument(help="As in the table rephrase_pairs.")],
+    verdict: Annotated[str, typer.Argument(help="same_wish, new_request or unrelated.")],
+    reviewer: Annotated[str, typer.Option(help="Who says so; by default whoever is logged in.")] = "",
+) -> None:
+    """Say what a pair is: the next `mine` takes it as said, and weighs all pairs of the locale by such verdicts."""
+    from getpass import getuser
+
+    from jobs.reviews import add_review
+    from schemas.lake import Lake
+
+    lake = Lake(context.obj.settings().lake).open(write=True)
+    add_review(lake, pair_id, verdict, reviewer or getuser())
+    console.print(f"{pair_id}: {verdict}; `sayagain mine` reads it")

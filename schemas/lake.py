@@ -138,6 +138,13 @@ class Lake:
         # interpreter ends aborts the process (apache/arrow#34314).
         return delta.to_pyarrow_dataset(filesystem=SubTreeFileSystem(str(path), LocalFileSystem()))
 
+    def latest(self, table: str) -> int | None:
+        """The newest version of a table that is only added to (no manifest names it); None where it has no row."""
+        from deltalake import DeltaTable
+
+        path = str(self.table(table))
+        return DeltaTable(path).version() if DeltaTable.is_deltatable(path) else None
+
     def rows(
         self, table: str, columns: Sequence[str] | None = None, where: pyarrow.dataset.Expression | None = None
     ) -> list[dict[str, Any]]:

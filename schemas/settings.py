@@ -149,6 +149,7 @@ class TrainingSettings(_Section):
     finetune_epochs: Count = 12
     max_seen: Count = 120_000  # rows that fine-tuning sees, rehearsal counted: bounds its time; three epochs at least
     learning_rate: Positive = 2e-3
+    substitution: Share = 0.0  # probability that fine-tuning puts another annotated filler in a value's place
     threads: Count = 1  # at the default sizes a second one gains nothing
     gold_weight: Annotated[float, Field(gt=0, le=100)] = (
         3.0  # of the launch locale's annotated rows, beside pseudo-labels

@@ -97,14 +97,25 @@ TURNS = Table(
 
 REPHRASE_PAIRS = Table(
     "rephrase_pairs",
-    "a turn that failed and the later turn its user said instead",
+    "a turn and the later turn by which its user said it again, or asked for something else in like words",
     "jobs.rephrase_pairs",
     ("source", "target"),
     (
         _c("pair_id", _S, "hash of source and target"),
-        _c("source", _S, "interaction that failed"),
-        _c("target", _S, "interaction said instead"),
-        _c("kind", _S, "rephrase (other words) or repeat (the same words)"),
+        _c("source", _S, "the earlier interaction"),
+        _c("target", _S, "the later interaction"),
+        _c(
+            "kind",
+            _S,
+            "rephrase (other words), repeat (the same words), or new_request (another value, the opposite, broader, "
+            "narrower: not the same wish)",
+        ),
+        _c(
+            "edit",
+            _S,
+            "what became of the words: same_words, respelled, reordered, words_added, words_dropped, words_exchanged "
+            "or other_words",
+        ),
         _c("session_id", _S, "the session of both"),
         _USER,
         _c("held_out", _B, "true for users kept for the gate"),
@@ -122,14 +133,33 @@ REPHRASE_PAIRS = Table(
         _c(
             "posterior",
             _F,
-            "probability that the target is what the user said instead, over the whole session",
+            "probability that the target is what the user said instead",
         ),
+        _c("new_request", _F, "probability that the target asks for something else in like words"),
         _c("none_posterior", _F, "probability that no turn of the session is"),
         _c("source_friction", _F, "friction posterior of the source"),
         _c("target_acceptance", _F, "one minus the friction posterior of the target"),
+        _c("review", _S, "what a person said of it: same_wish, new_request or unrelated", True),
         _RUN,
     ),
     ("locale",),
+)
+
+REVIEWS = Table(
+    "reviews",
+    "a person's verdict on a pair",
+    "jobs.reviews",
+    ("pair_id", "reviewer", "reviewed_at"),
+    (
+        _c("pair_id", _S, "the pair"),
+        _c("source", _S, "its source"),
+        _c("target", _S, "its target"),
+        _LOCALE,
+        _c("features", EVIDENCE, "its comparisons when it was judged"),
+        _c("verdict", _S, "same_wish, new_request or unrelated"),
+        _c("reviewer", _S, "who said so"),
+        _c("reviewed_at", TIME, "when; the last verdict on a pair counts"),
+    ),
 )
 
 REPHRASE_EDGES = Table(
@@ -378,6 +408,7 @@ ALL = (
     QUARANTINE,
     TURNS,
     REPHRASE_PAIRS,
+    REVIEWS,
     REPHRASE_EDGES,
     UTTERANCES,
     VARIANT_EDGES,

@@ -96,6 +96,8 @@ def pair(name: str, source: dict[str, Any], target: dict[str, Any], posterior: f
         "none_posterior": 1 - posterior,
         "source_friction": source["friction"],
         "target_acceptance": 1 - target["friction"],
+        "edit": "same_words" if source["text"] == target["text"] else "words_exchanged",
+        "new_request": 0.01,
     }
 
 

@@ -23,7 +23,8 @@ from schemas.tables import BY_NAME
 
 
 def test_planted_rephrases_are_found_and_little_else(mined: Mined) -> None:
-    found = {(p["source"], p["target"]) for p in mined.rows("rephrase_pairs") if p["user_id"] != pseudonym(10_000)}
+    pairs = [p for p in mined.rows("rephrase_pairs") if p["kind"] != "new_request"]
+    found = {(p["source"], p["target"]) for p in pairs if p["user_id"] != pseudonym(10_000)}
     truth = mined.log.pairs
     unanswered = {row["interaction_id"] for row in mined.log.rows if row["response"] == "no_match"}
     loud = {pair for pair in truth if pair[0] in unanswered}
@@ -61,7 +62,11 @@ def test_every_value_of_a_table_is_one_its_definition_allows(mined: Mined) -> No
         assert pair["match_weight"] == pytest.approx(bits, abs=1e-6)
         assert pair["posterior"] == pytest.approx(1 / (1 + 2.0**-bits), abs=1e-6)
         assert 0 <= pair["none_posterior"] <= 1 - pair["posterior"] + 1e-6
-        assert (pair["kind"] == "repeat") == (pair["source_formulation"] == pair["target_formulation"])
+        same = pair["source_formulation"] == pair["target_formulation"]
+        assert pair["kind"] == "new_request" or (pair["kind"] == "repeat") == same
+        assert (pair["edit"] == "same_words") == same
+        assert pair["new_request" if pair["kind"] == "new_request" else "posterior"] >= 0.7
+        assert pair["posterior"] + pair["new_request"] <= 1 + 1e-6
     for label in mined.rows("pseudo_labels"):
         assert all(s["value"] == label["utterance"][s["start"] : s["end"]] for s in label["slots"] or ())
 
@@ -70,9 +75,10 @@ def test_counts_add_up(mined: Mined) -> None:
     counts = {step: result.counts for step, result in mined.results.items()}
     assert counts["turns"]["read"] == counts["turns"]["turns"] == len(mined.log.rows) == len(mined.rows("turns"))
     pairs = counts["rephrase_pairs"]
-    assert pairs["failed_turns"] == pairs["pairs"] + pairs["no_rephrase_found"]
-    assert pairs["pairs"] == pairs["rephrases"] + pairs["repeats"] == len(mined.rows("rephrase_pairs"))
-    assert pairs["candidates"] >= pairs["failed_turns"] > 0
+    assert pairs["turns_with_candidates"] == pairs["pairs"] + pairs["nothing_believed"]
+    by_kind = pairs["rephrases"] + pairs["repeats"] + pairs["new_requests"]
+    assert pairs["pairs"] == by_kind == len(mined.rows("rephrase_pairs"))
+    assert pairs["candidates"] >= pairs["turns_with_candidates"] > 0
     edges = counts["variant_edges"]
     by_kind = sum(edges[kind] for kind in ("same_locale", "near", "cross_locale", "rephrase"))
     assert edges["edges"] == by_kind == len(mined.rows("variant_edges"))

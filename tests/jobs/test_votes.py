@@ -51,14 +51,15 @@ def test_backers_are_the_users_of_a_wording_and_of_its_neighbours(spark: SparkSe
 
 def test_guesses_are_the_champions_probabilities_summed_over_turns(spark: SparkSession) -> None:
     shape = f"formulation_id string, utterance string, interpretation {INTERPRETATION}, confidence double, "
-    shape += "alternatives array<struct<intent string, confidence double>>, response string"
+    shape += "alternatives array<struct<intent string, confidence double>>, response string, told_intent boolean"
     turns = [
-        ("f", "wake me", meaning("alarm"), 0.6, [("music", 0.3)], "completed"),
-        ("f", "wake me", meaning("alarm"), 0.6, [("music", 0.3)], "completed"),
-        ("g", "play it", None, 0.2, [("music", 0.2), ("alarm", 0.1)], "no_match"),
-        ("g", "play it", None, None, [], "no_match"),
-        ("h", "never mind", meaning("stop"), 0.9, [], "cancelled"),
-        ("i", "seven", {"intent": "alarm", "slots": [("time", "seven", 0, 5)]}, 0.9, [], "completed"),
+        ("f", "wake me", meaning("alarm"), 0.6, [("music", 0.3)], "completed", False),
+        ("f", "wake me", meaning("alarm"), 0.6, [("music", 0.3)], "completed", False),
+        ("f", "wake me", meaning("music"), 0.9, [], "completed", True),  # by a model that was taught what it says
+        ("g", "play it", None, 0.2, [("music", 0.2), ("alarm", 0.1)], "no_match", False),
+        ("g", "play it", None, None, [], "no_match", False),
+        ("h", "never mind", meaning("stop"), 0.9, [], "cancelled", False),
+        ("i", "seven", {"intent": "alarm", "slots": [("time", "seven", 0, 5)]}, 0.9, [], "completed", False),
     ]
     found = guesses_of(spark.createDataFrame(turns, shape)).collect()
     assert {row["formulation_id"]: {g["intent"]: g["weight"] for g in row["guesses"]} for row in found} == {

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mining.choice import CappedCounts, choose, looked_up
+from mining.choice import CappedCounts, choose, looked_up, new_requests, nothing_of
 
 PAIR = st.tuples(st.sampled_from(["de-DE", "sw-KE"]), st.booleans(), st.integers(0, 2))
 STREAM = st.lists(st.lists(PAIR, min_size=1, max_size=9), max_size=6)  # the pairs of each user
@@ -72,3 +72,24 @@ def test_posteriors_are_looked_up_by_locale_and_pattern() -> None:
     assert looked_up(locale, np.array([1, 7, 1, 1]), values).tolist() == [0.2, 0.7, 0.1, 0.2]
     with pytest.raises(KeyError):
         looked_up(locale, np.array([1, 7, 1, 7]), values)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), SHARE, SHARE), max_size=12), st.sampled_from([0.5, 0.75]))
+def test_a_source_that_is_not_said_again_may_be_followed_by_another_request(rows, least: float) -> None:
+    rows.sort(key=lambda row: row[0])
+    source = np.array([row[0] for row in rows], dtype=np.int64)
+    again, other = (np.array([row[i] for row in rows], dtype=float) for i in (1, 2))
+    steps = np.array([sum(r[0] == row[0] for r in rows[: i + 1]) for i, row in enumerate(rows)], dtype=np.int64)
+    chosen, _ = choose(source, steps, again, np.ones(len(rows)), least)
+    found = new_requests(source, steps, other, chosen, least)
+    taken = {int(source[i]) for i in chosen}
+    expected = []
+    for one in sorted(set(source.tolist()) - taken):
+        mine = [(-other[i], steps[i], i) for i in range(len(rows)) if source[i] == one and other[i] >= least]
+        expected += [min(mine)[2]] if mine else []
+    assert found.tolist() == expected
+
+
+def test_nothing_is_the_product_of_the_complements() -> None:
+    found = nothing_of(np.array([3, 3, 7]), np.array([0.5, 0.25, 0.9]))
+    assert found.tolist() == pytest.approx([0.375, 0.375, 0.1])

@@ -11,6 +11,7 @@ import pytest
 from deltalake import write_deltalake
 from typer.testing import CliRunner
 
+from jobs.reviews import read_reviews
 from sayagain.app import app
 from sayagain.commands_explain import waterfall
 from schemas.errors import InputError
@@ -39,7 +40,8 @@ def lake(tmp_path: Path) -> Lake:
         "pair_id": "p1", "source": "i0", "target": "i1", "kind": "rephrase", "source_formulation": "a",
         "target_formulation": "b", "source_utterance": "wake me at seven", "target_utterance": "get me up at seven",
         "gap_seconds": 6.0, "steps": 1, "features": FEATURES, "match_weight": 2.5, "posterior": 0.85,
-        "none_posterior": 0.15, "source_friction": 0.25, "target_acceptance": 0.75,
+        "none_posterior": 0.15, "new_request": 0.1, "edit": "words_exchanged",
+        "source_friction": 0.25, "target_acceptance": 0.75,
     }  # fmt: skip
     for table, rows in ((TURNS, turns), (REPHRASE_PAIRS, [pair])):
         schema = pa.schema([pa.field(f.name, f.type) for f in table.arrow])
@@ -91,3 +93,16 @@ def test_gold_pairs_of_real_logs_are_scored(tmp_path: Path) -> None:
     report = json.loads(out.read_text())
     assert report["population"] == "real"
     assert {m["name"]: m["kinds"]["all"]["recall"] for m in report["methods"]}["adjacency 60 s"] == 1
+
+
+def test_a_verdict_is_kept_with_the_comparisons_that_were_judged(lake: Lake) -> None:
+    run = CliRunner().invoke
+    assert run(app, ["--lake", str(lake.path), "review", "p1", "unrelated", "--reviewer", "ana"]).exit_code == 0
+    assert run(app, ["--lake", str(lake.path), "review", "p1", "new_request", "--reviewer", "ben"]).exit_code == 0
+    assert [r.verdict for r in read_reviews(lake)] == ["new_request"]  # the last one
+    assert read_reviews(lake)[0].levels["wording"] == "near"
+    for bad, hint in ((("p1", "maybe"), "same_wish"), (("p2", "unrelated"), "sayagain inspect")):
+        refused = run(app, ["--lake", str(lake.path), "review", *bad])
+        assert isinstance(refused.exception, InputError)
+        assert hint in str(refused.exception)
+    assert len(read_reviews(lake)) == 1
