@@ -21,6 +21,8 @@ from schemas.settings import Settings
 
 _JAVA = (17, 21)
 ARROW_BYTES = "spark.sql.execution.arrow.maxBytesPerBatch"  # to a Python worker at once; read when a job starts
+# Delta asks for them, and pyspark has them.
+_SHIPPED = ("org.apache.hadoop:hadoop-client-api", "org.apache.hadoop:hadoop-client-runtime")
 UNBOUND = (1 << 31) - 1
 
 
@@ -60,6 +62,7 @@ def session(settings: Settings) -> SparkSession:
         "spark.master": spark.master,
         "spark.driver.memory": spark.driver_memory,
         "spark.jars.packages": _delta(),
+        "spark.jars.excludes": ",".join(_SHIPPED),
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.sql.shuffle.partitions": str(spark.shuffle_partitions),

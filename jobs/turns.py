@@ -56,9 +56,16 @@ def _formulation(locale: str, utterance: str) -> tuple[str, str]:
 
 
 def _formulations(table: pa.Table) -> pa.Table:
-    found = map(_formulation, table.column("locale").to_pylist(), table.column("utterance").to_pylist())
-    texts, ids = zip(*found, strict=True)
-    return pa.table({"text": pa.array(texts, pa.string()), "formulation_id": pa.array(ids, pa.string())})
+    locale, said = (table.column(name).combine_chunks().dictionary_encode() for name in ("locale", "utterance"))
+    known = len(locale.dictionary)
+    both = said.indices.to_numpy().astype(np.int64) * known + locale.indices.to_numpy()
+    distinct, place = np.unique(both, return_inverse=True)
+    wordings = (part.take(pa.array(at)).to_pylist() for part, at in
+                ((locale.dictionary, distinct % known), (said.dictionary, distinct // known)))  # fmt: skip
+    found = list(map(_formulation, *wordings))
+    rows = pa.array(place)
+    columns = (pa.array([one[i] for one in found], pa.string()).take(rows) for i in range(2))
+    return pa.table(dict(zip(("text", "formulation_id"), columns, strict=True)))
 
 
 def _kernel(sessions: SessionSettings, held_out: float) -> Kernel:
