@@ -13,9 +13,16 @@ import pyarrow.compute as pc
 import pytest
 from sklearn.metrics import average_precision_score
 
-from benchmarks.pair_methods import Log, adjacency, marupa, ours, read_records, token_weights
+from benchmarks.pair_methods import Log, adjacency, marupa, ours, outcomes, read_records, token_weights
 from benchmarks.pair_scoring import KINDS, Chosen, Gold, gold_of, score
-from benchmarks.rephrases import BenchOptions, calibration, read_gold, run_bench, share_of_ceiling
+from benchmarks.rephrases import (
+    BenchOptions,
+    calibration,
+    outcome_table,
+    read_gold,
+    run_bench,
+    share_of_ceiling,
+)
 from benchmarks.synthetic_model import SyntheticModel
 from jobs import rephrase_pairs
 from jobs.patterns import counted
@@ -260,12 +267,24 @@ def test_the_benchs_pairs_are_those_of_the_steps_kernels(plain: Settings, tmp_pa
     scores = score_patterns(by_pattern, models, SIZES, name="posterior", evidence="features").to_pylist()
     for row in scores:
         assert row["match_weight"] == pytest.approx(sum(f["weight"] for f in row["features"]), abs=1e-6)
-    posterior = {(row["locale"], row["pattern"]): row["posterior"] for row in scores}
-    finish = rephrase_pairs._finish(posterior, plain.rephrase.min_posterior)
-    made = pa.concat_tables([finish(rows) for rows, _ in passed if rows is not None])
+    posterior, changed = (
+        {(row["locale"], row["pattern"]): row[name] for row in scores} for name in ("posterior", "new_request")
+    )
+    finish = rephrase_pairs._finish(posterior, changed, plain.rephrase.min_posterior, [])
+    made = pa.concat_tables([finish(rows) for rows, _ in passed if rows is not None]).to_pylist()
     wanted = ours(log)
     ids = log.turns.column("interaction_id").to_pylist()
     believed = zip(wanted.source[wanted.believed].tolist(), wanted.target[wanted.believed].tolist(), strict=True)
-    found = set(zip(made.column("source").to_pylist(), made.column("target").to_pylist(), strict=True))
+    found = {(row["source"], row["target"]) for row in made if row["kind"] != "new_request"}
     assert found == {(ids[i], ids[j]) for i, j in believed}
     assert len(found) > 50
+    said = {name: outcome for name, outcome in zip(ids, outcomes(log).tolist(), strict=True) if outcome != "nothing"}
+    assert {row["source"]: row["kind"] for row in made} == said
+
+
+def test_outcomes_are_counted_by_what_they_are_and_what_is_said() -> None:
+    known = gold(["one_step", "repeat", "hard_negative", "", "chain"], {})
+    said = np.array(["rephrase", "rephrase", "new_request", "nothing", "nothing"])
+    table = outcome_table(said, known)
+    assert table["rephrase"] == {"rephrase": 1, "repeat": 0, "new_request": 0, "nothing": 1}
+    assert table["repeat"]["rephrase"] == table["new_request"]["new_request"] == table["nothing"]["nothing"] == 1
