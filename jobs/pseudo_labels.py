@@ -253,17 +253,19 @@ def _run(run: Run) -> None:
     lessons = taught(run)
     if lessons is not None:
         lessons = lessons.persist()
-    turns = mark(run.read("turns").where("text != ''"), lessons)
+    turns = run.read("turns").where("text != ''")
+    marked = mark(turns, lessons)
     voting = turns.where("not held_out")
     pairs = run.read("rephrase_pairs").where("kind != 'new_request' and not held_out")
-    pairs = mark(pairs.where(F.col("posterior") >= run.settings.rephrase.min_posterior), lessons, "target_formulation")
+    pairs = pairs.where(F.col("posterior") >= run.settings.rephrase.min_posterior)
     vote = F.struct("user_id", "source", "interpretation", "support", "opposition", "pair_id", "told_slots")
     survives = intent_survival(voting, pairs).toArrow()
     told = survives.to_pylist()
     run.details["intent_survival"] = {r["locale"]: r["survival"] for r in told if r["survival"] is not None}
     run.details["served_if_right"] = {r["locale"]: r["served"] for r in told}
     survival = run.spark.createDataFrame(survives)
-    cast = votes_of(voting, pairs, survival).persist()
+    told_targets = mark(pairs, lessons, "target_formulation")
+    cast = votes_of(marked.where("not held_out"), told_targets, survival).persist()
     votes = cast.groupBy("formulation_id").agg(F.collect_list(vote).alias("votes"))
     near = (
         run.read("variant_edges").where("kind in ('same_locale', 'near')").select("locale", "left", "right", "cosine")
@@ -278,7 +280,7 @@ def _run(run: Run) -> None:
         .select("formulation_id", "locale", "cluster_id")
         .join(_spelling(turns), "formulation_id")
         .join(votes, "formulation_id", "left")
-        .join(guesses_of(turns), "formulation_id", "left")
+        .join(guesses_of(marked), "formulation_id", "left")
         .join(served_of(voting, survival), "formulation_id", "left")
         .persist()
     )
@@ -304,7 +306,7 @@ def _run(run: Run) -> None:
     run.count(**{name: status[name,] for name in ("accepted", "contested", "too_few_users")})
     run.count(slots_open=run.rows(PSEUDO_LABELS.name, (pc.field("status") == "accepted") & pc.field("slots").is_null()))
     run.count(clarifications_answered=answers.count())
-    run.count(answers_as_taught=turns.where("told_intent").count() if lessons is not None else 0)
+    run.count(answers_as_taught=marked.where("told_intent").count() if lessons is not None else 0)
     for frame in (answers, staged, posteriors, formulations, cast, lessons):
         if frame is not None:
             frame.unpersist()
