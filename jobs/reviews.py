@@ -37,7 +37,7 @@ class Review:
 
 
 def add_review(lake: Lake, pair_id: str, verdict: str, reviewer: str) -> None:
-    """Add a verdict on a published pair.
+    """Add a verdict on a published pair, or another one on a pair that an earlier verdict took out of the table.
 
     Raises:
         InputError: no such pair, or no such verdict.
@@ -45,7 +45,10 @@ def add_review(lake: Lake, pair_id: str, verdict: str, reviewer: str) -> None:
     if verdict not in VERDICTS:
         raise InputError(f"no verdict {verdict!r}: give one of {', '.join(VERDICTS)}")
     columns = ["pair_id", "source", "target", "locale", "features"]
-    found = lake.dataset("rephrase_pairs").to_table(columns, filter=pc.field("pair_id") == pair_id).to_pylist()
+    wanted, judged = pc.field("pair_id") == pair_id, lake.latest(REVIEWS.name)
+    found = lake.rows("rephrase_pairs", columns, wanted)
+    if not found and judged is not None:
+        found = lake.dataset(REVIEWS.name, judged).to_table(columns, filter=wanted).to_pylist()
     if not found:
         raise InputError(f"no pair {pair_id} in {lake.path}: `sayagain inspect` lists them")
     row = found[0] | {"verdict": verdict, "reviewer": reviewer, "reviewed_at": datetime.now(UTC)}

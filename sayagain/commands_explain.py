@@ -76,9 +76,15 @@ def review(
     """Say what a pair is: the next `mine` takes it as said, and weighs all pairs of the locale by such verdicts."""
     from getpass import getuser
 
+    from schemas.errors import InputError
+
+    try:
+        who = reviewer or getuser()
+    except (KeyError, OSError):  # no name for this user id, as in some containers
+        raise InputError("nobody is logged in by name: say who judges with --reviewer NAME") from None
     from jobs.reviews import add_review
     from schemas.lake import Lake
 
     lake = Lake(context.obj.settings().lake).open(write=True)
-    add_review(lake, pair_id, verdict, reviewer or getuser())
+    add_review(lake, pair_id, verdict, who)
     console.print(f"{pair_id}: {verdict}; `sayagain mine` reads it")

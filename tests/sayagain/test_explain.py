@@ -106,3 +106,10 @@ def test_a_verdict_is_kept_with_the_comparisons_that_were_judged(lake: Lake) -> 
         assert isinstance(refused.exception, InputError)
         assert hint in str(refused.exception)
     assert len(read_reviews(lake)) == 1
+    # The verdict took the pair out of the table; a person may still think better of it.
+    write_deltalake(
+        lake.table("rephrase_pairs"), pa.Table.from_pylist([], schema=REPHRASE_PAIRS.arrow), mode="overwrite"
+    )
+    lake.publish(Manifest("rephrase_pairs", "r", {}, {"rephrase_pairs": 1}))
+    assert run(app, ["--lake", str(lake.path), "review", "p1", "same_wish", "--reviewer", "ana"]).exit_code == 0
+    assert [(r.verdict, r.source, r.target) for r in read_reviews(lake)] == [("same_wish", "i0", "i1")]
