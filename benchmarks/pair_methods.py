@@ -188,7 +188,7 @@ def _posteriors(log: Log, without: str | None = None) -> tuple[Floats, Floats]:
         model = fit_linkage(patterns, counts, chosen.iterations, [COMPARISONS[i] for i in columns])
         again = np.round(model.posterior(patterns), 9)
         posterior[mine] = again[place]
-        changed[mine] = ((1 - again) * (1 - np.exp2(model.alike_weight(patterns))))[place]
+        changed[mine] = model.alike_posterior(patterns, again)[place]
     return posterior, changed
 
 

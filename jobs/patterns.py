@@ -64,7 +64,7 @@ def score(
         posteriors = np.round(to_probability(put_right), 9)
         bits = np.round(put_right, 9)
         alike = model.alike_weight(patterns)
-        changed = np.round((1 - posteriors) * (1 - np.exp2(alike)), 9)
+        changed = np.round(model.alike_posterior(patterns, posteriors), 9)
         keys = pattern_key(patterns, sizes)
         for i, pattern in enumerate(patterns):
             explained = [{"name": "prior", "level": f"{model.prior:.3f}", "weight": model.prior_weight}]

@@ -99,6 +99,10 @@ class Linkage:
         """Probability of a match of each row of `patterns`."""
         return to_probability(self.match_weight(patterns))
 
+    def alike_posterior(self, patterns: NDArray[np.int64], match: Floats) -> Floats:
+        """Probability of a non-match that looks like a match, given that of a match (`match`, perhaps put right)."""
+        return np.asarray((1 - match) * (1 - np.exp2(self.alike_weight(patterns))), dtype=np.float64)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for a manifest."""
         return asdict(self)
