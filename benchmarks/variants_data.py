@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.encoder import embed, gold_positives, load_encoder, train_embedded
+from mining.encoder import embed, load_encoder, train_embedded
+from mining.positives import gold_positives
 from schemas.annotated import massive_file, read_annotated
 from schemas.normalise import normalise
 

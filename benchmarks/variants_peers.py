@@ -63,6 +63,7 @@ def sayagain(vectors: Vectors, options: Options) -> Outcome:
     found = cluster(
         vectors, edges.left, edges.right, np.maximum(edges.cosine, 0.05), leiden_above=options["leiden_above"],
         resolution=options["resolution"], min_medoid_cosine=options["min_medoid_cosine"], seed=options["seed"],
+        join_cosine=options["join_cosine"],
     )  # fmt: skip
     width = near.shape[1]
     kept = np.flatnonzero(cosine.ravel() >= options["threshold"])
@@ -113,12 +114,12 @@ def semhash(vectors: Vectors, options: Options) -> Outcome:
 
 
 def usearch(vectors: Vectors, options: Options) -> Outcome:
-    """usearch: HNSW with its defaults, or the search width of `expansion`."""
+    """usearch: HNSW with its defaults, and the search width of `width`."""
     try:
         from usearch.index import Index
     except ImportError:
         raise InputError(MISSING.format("usearch")) from None
-    wide = options.get("expansion", 64)
+    wide = options.get("width", 64)
     index = Index(ndim=vectors.shape[1], metric="ip", dtype="f32", expansion_add=max(wide, 128), expansion_search=wide)
     index.add(np.arange(len(vectors)), vectors, threads=os.cpu_count() or 1)
     found = index.search(vectors, options["k"] + 1, threads=os.cpu_count() or 1)
@@ -130,21 +131,42 @@ def faiss_hnsw(vectors: Vectors, options: Options) -> Outcome:
     import faiss
 
     index = faiss.IndexHNSWFlat(vectors.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efSearch = options.get("expansion", 64)
+    index.hnsw.efSearch = options.get("width", 64)
     index.add(vectors)
     cosine, near = index.search(vectors, options["k"] + 1)
     return _from_lists(near, cosine, options["threshold"])
 
 
+def faiss_ivf(vectors: Vectors, options: Options) -> Outcome:
+    """faiss IndexIVFFlat, 4 sqrt(n) cells (its guidelines), `width` of them probed."""
+    import faiss
+
+    rows, dimensions = vectors.shape
+    quantiser = faiss.IndexFlatIP(dimensions)
+    index = faiss.IndexIVFFlat(quantiser, dimensions, max(1, int(4 * rows**0.5)), faiss.METRIC_INNER_PRODUCT)
+    if rows < index.nlist * 39:  # below it faiss warns of too few points a cell
+        index = faiss.IndexIVFFlat(quantiser, dimensions, max(1, rows // 39), faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors)
+    index.add(vectors)
+    index.nprobe = options.get("width", 8)
+    cosine, near = index.search(vectors, options["k"] + 1)
+    return _from_lists(near, cosine, options["threshold"])
+
+
 def umap_hdbscan(vectors: Vectors, options: Options) -> Outcome:
-    """BERTopic's stack with its settings: UMAP (15 neighbours, 5 dimensions, cosine), then HDBSCAN; noise is alone."""
+    """BERTopic's stack: UMAP (15 neighbours unless told, 5 dimensions, cosine), then HDBSCAN; noise is alone."""
     try:
         from hdbscan import HDBSCAN
         from umap import UMAP
     except ImportError:
         raise InputError(MISSING.format("umap-learn or hdbscan")) from None
-    made = UMAP(n_neighbors=15, n_components=5, min_dist=0.0, metric="cosine", random_state=options["seed"])
-    found = HDBSCAN(min_cluster_size=options.get("min_cluster_size", 5)).fit_predict(made.fit_transform(vectors))
+    near = options.get("n_neighbors", 15)
+    made = UMAP(n_neighbors=near, n_components=5, min_dist=0.0, metric="cosine", random_state=options["seed"])
+    density = HDBSCAN(
+        min_cluster_size=options.get("min_cluster_size", 5),
+        cluster_selection_method="leaf" if options.get("leaf") else "eom",
+    )
+    found = density.fit_predict(made.fit_transform(vectors))
     noise = found < 0
     label = np.where(noise, found.max() + 1 + np.arange(len(found)), found)
     return Outcome(np.unique(label, return_inverse=True)[1].astype(np.int64), None)
@@ -159,6 +181,7 @@ METHODS: dict[str, Callable[[Vectors, Options], Outcome]] = {
         semhash,
         usearch,
         faiss_hnsw,
+        faiss_ivf,
         umap_hdbscan,
     )
 }

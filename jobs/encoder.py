@@ -9,8 +9,10 @@ from pathlib import Path
 from pyspark.sql import functions as F
 
 import mining.encoder
+import mining.positives
 from jobs.lake import Run, Step
-from mining.encoder import Positive, fingerprint, gold_positives, train_embedded
+from mining.encoder import fingerprint, train_embedded
+from mining.positives import Positive, gold_positives
 from schemas.annotated import read_annotated
 from schemas.errors import InputError
 from schemas.lake import Lake
@@ -19,7 +21,7 @@ from schemas.parallel import read_parallel
 from schemas.settings import Settings
 
 _MOST_TEXTS, _MOST_PAIRS, _MOST_GOLD = 200_000, 100_000, 50_000
-_SURE, _SERVED = 0.8, 0.5  # posterior and acceptance of the mined pairs that are learnt from
+SURE, SERVED = 0.8, 0.5  # posterior and acceptance of the mined pairs that are learnt from
 
 
 def gold_stamp(lake: Lake, settings: Settings) -> list[tuple[str, int, int]]:
@@ -51,7 +53,7 @@ def _run(run: Run) -> None:
     mined = (
         run.read("rephrase_pairs")
         .where((F.col("kind") == "rephrase") & ~F.col("held_out"))
-        .where((F.col("posterior") >= _SURE) & (F.col("target_acceptance") >= _SERVED))
+        .where((F.col("posterior") >= SURE) & (F.col("target_acceptance") >= SERVED))
         .orderBy("pair_id")
         .limit(_MOST_PAIRS)
         .select("source_utterance", "target_utterance")
@@ -103,7 +105,7 @@ STEP = Step(
     reads=("turns", "rephrase_pairs"),
     writes=(),
     settings=("encoder",),
-    code=(mining.encoder,),
+    code=(mining.encoder, mining.positives),
     run=_run,
     also=gold_stamp,
 )

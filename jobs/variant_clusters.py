@@ -57,6 +57,7 @@ def _kernel(settings: ClusterSettings, seed: int) -> Callable[[pa.Table, pa.Tabl
             min_medoid_cosine=settings.min_medoid_cosine,
             seed=seed,
             settled=settled,
+            join_cosine=settings.join_cosine,
         )
         medoid = [ids[i] for i in found.medoid]
         old = utterances.column("before").to_pylist()

@@ -1,7 +1,8 @@
 """Variant clusters: components of the edges, Leiden inside the large ones, medoids, and ids that stay.
 
 Leiden: Traag, Waltman & van Eck, "From Louvain to Leiden", Scientific Reports 2019, by graspologic-native. A chain of
-near neighbours is not a cluster: members too far from the medoid leave it.
+near neighbours is not a cluster: members too far from the medoid leave it. Mutual neighbours leave out whoever is on
+nobody's list, as many are in a large group: who is left alone joins the nearest medoid, if it is near.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from mining.neighbours import fixed_point
+from mining.neighbours import between, fixed_point
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -44,6 +45,7 @@ def cluster(
     seed: int,
     settled: Ints | None = None,
     whole_cosine: float = 0.6,
+    join_cosine: float | None = None,
 ) -> Clusters:
     """Cluster rows by their edges.
 
@@ -60,9 +62,13 @@ def cluster(
         settled: the meaning that is known of a row (a number), -1 where none is. No cluster holds two of them: edges
             between such rows are cut, and a cluster that joins them through others is divided (`_divide`).
 
+        join_cosine: a row that is left alone joins the cluster whose medoid is nearest, if the cosine is at least this
+            and no two meanings meet; None lets it be alone. It moves no medoid.
+
     Sums are of whole numbers (`fixed_point`), so medoids and cohesions are the same on every machine.
 
-    Cost: O(edges) for components, near linear for Leiden; O(n x dim) time for medoids, 2 x n x dim bytes.
+    Cost: O(edges) for components, near linear for Leiden; O(n x dim) time for medoids, 2 x n x dim bytes; for joining,
+    a search of those alone among the medoids (`mining.neighbours.between`).
     """
     rows = len(vectors)
     codes = fixed_point(vectors)
@@ -84,6 +90,8 @@ def cluster(
         inside = strays[edges.left] & strays[edges.right] & (label[edges.left] == label[edges.right])
         apart = _communities(rows, edges.where(inside), leiden_above, resolution, seed)
         label = np.where(strays, label.max() + 1 + apart, label)
+    if join_cosine is not None:
+        label, medoid, cosine = _joined(vectors, label, medoid, cosine, known, join_cosine, seed)
     label = np.unique(label, return_inverse=True)[1].astype(np.int64)
     # Whole hundred-thousandths: their sum does not depend on its order.
     cohesion = np.bincount(label, np.rint(cosine * 1e5)) / np.maximum(np.bincount(label), 1) / 1e5
@@ -165,6 +173,31 @@ def _divide(label: Ints, edges: _Edges, known: Ints) -> Ints:
     following = len(torn)
     label[members] = [following + root(row) for row in members.tolist()]
     return label
+
+
+def _joined(
+    vectors: NDArray[np.float32], label: Ints, medoid: Ints, cosine: Floats, known: Ints, least: float, seed: int
+) -> tuple[Ints, Ints, Floats]:
+    """Label, medoid and cosine after rows that stand alone have joined the nearest medoid of two rows or more."""
+    _, label, size = np.unique(label, return_inverse=True, return_counts=True)
+    alone = np.flatnonzero(size[label] == 1)
+    centres = np.unique(medoid[size[label] > 1])
+    near, found = (part[:, 0] for part in between(vectors[alone], vectors[centres], 1, seed=seed))
+    meaning = np.full(len(size), -1)
+    np.maximum.at(meaning, label, known)
+    centre = centres[np.maximum(near, 0)] if len(centres) else alone
+    theirs = meaning[label[centre]]
+    joins = (near >= 0) & (found >= least) & ((known[alone] < 0) | (theirs < 0) | (known[alone] == theirs))
+    # Of several rows with a meaning, the nearest may give it to a cluster that has none; then the others must agree.
+    new = np.flatnonzero(joins & (known[alone] >= 0) & (theirs < 0))
+    order = new[np.lexsort((alone[new], -found[new]))]
+    cluster_of, first = np.unique(label[centre[order]], return_index=True)
+    meaning[cluster_of] = known[alone[order[first]]]
+    joins &= (known[alone] < 0) | (known[alone] == meaning[label[centre]])
+    label, medoid, cosine = label.copy(), medoid.copy(), cosine.copy()
+    rows, chosen = alone[joins], centre[joins]
+    label[rows], medoid[rows], cosine[rows] = label[chosen], chosen, found[joins]
+    return label, medoid, cosine
 
 
 def _medoids(codes: NDArray[np.int16], label: Ints) -> tuple[Ints, Floats]:

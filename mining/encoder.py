@@ -4,7 +4,8 @@ The embedded default is a `StaticEmbedding` (mean of token vectors) over a unigr
 random directions scaled by smooth inverse frequency (Arora et al., "A simple but tough-to-beat baseline for sentence
 embeddings", ICLR 2017), which already gives a weighted bag-of-pieces cosine, and are then trained contrastively with
 in-batch negatives (multiple negatives ranking, Henderson et al. 2017). Texts of one group (signature) are never each
-other's negatives, which sentence-transformers' own loss cannot express: hence the short loop here.
+other's negatives, which sentence-transformers' own loss cannot express: hence the short loop here. What it learns from
+is made in `mining.positives`.
 """
 
 from __future__ import annotations
@@ -12,16 +13,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.annotated import Annotated
+from mining.positives import Positive
 from schemas.errors import InputError
-from schemas.normalise import normalise
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -29,14 +29,6 @@ if TYPE_CHECKING:
 
 _SIF = 1e-3
 _TEMPERATURE = 0.05
-
-
-class Positive(NamedTuple):
-    """Two texts that mean the same. Texts of one `group` are not contrasted; -1 stands alone."""
-
-    left: str
-    right: str
-    group: int = -1
 
 
 def train_embedded(
@@ -120,7 +112,8 @@ def _contrast(
 
     left = [e.ids or [0] for e in encode([p.left for p in positives])]
     right = [e.ids or [0] for e in encode([p.right for p in positives])]
-    group = torch.tensor([p.group for p in positives])
+    against = [e.ids or [0] for e in encode([p.negative for p in positives])]
+    group, has = torch.tensor([p.group for p in positives]), torch.tensor([bool(p.negative) for p in positives])
     table = torch.nn.Parameter(weights.clone())
     optimiser = torch.optim.Adam([table], lr=2e-3)
     draw = torch.Generator().manual_seed(seed)
@@ -142,9 +135,11 @@ def _contrast(
             same.fill_diagonal_(False)
             scores = scores.masked_fill(same, float("-inf"))
             target = torch.arange(len(rows))
-            loss = torch.nn.functional.cross_entropy(scores, target) + torch.nn.functional.cross_entropy(
-                scores.T, target
-            )
+            loss = torch.nn.functional.cross_entropy(scores.T, target)
+            if has[batch].any():
+                hard = (a * embed([against[i] for i in rows])).sum(dim=1) / _TEMPERATURE
+                scores = torch.cat([scores, hard.masked_fill(~has[batch], float("-inf"))[:, None]], dim=1)
+            loss = loss + torch.nn.functional.cross_entropy(scores, target)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -239,25 +234,3 @@ def fingerprint(name: str | Path, prompt: str = "", truncate: int | None = None,
         content.update(str(path.relative_to(folder)).encode())
         content.update(path.read_bytes())
     return content.hexdigest()
-
-
-def signature_positives(groups: Iterable[Sequence[str]], *, most: int, seed: int) -> list[Positive]:
-    """Positive pairs within groups of texts that share a signature: each text with one other of its group."""
-    rng, pairs = np.random.default_rng(seed), []
-    for number, group in enumerate(groups):
-        texts = sorted(set(group))
-        if len(texts) < 2:
-            continue
-        order = rng.permutation(len(texts))
-        pairs += [Positive(texts[a], texts[b], number) for a, b in zip(order, np.roll(order, 1), strict=True)]
-    if len(pairs) > most:
-        pairs = [pairs[i] for i in sorted(rng.choice(len(pairs), most, replace=False))]
-    return pairs
-
-
-def gold_positives(rows: Iterable[Annotated], *, seed: int, most: int = 1_000_000) -> list[Positive]:
-    """Positive pairs of annotated utterances with one locale and one signature (`signature_positives`)."""
-    groups: dict[tuple[str, tuple[str, tuple[str, ...]]], list[str]] = {}
-    for row in rows:
-        groups.setdefault((row.locale, row.signature), []).append(normalise(row.utterance))
-    return signature_positives(groups.values(), most=most, seed=seed)

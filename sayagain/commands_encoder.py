@@ -40,7 +40,8 @@ def train(
     encoder.model = FOLDER then makes the pipeline use it.
     """
     settings = context.obj.settings()
-    from mining.encoder import Positive, fingerprint, gold_positives, train_embedded
+    from mining.encoder import fingerprint, train_embedded
+    from mining.positives import Positive, gold_positives
     from schemas.annotated import read_annotated
     from schemas.errors import InputError
     from schemas.normalise import normalise

@@ -121,6 +121,7 @@ class ClusterSettings(_Section):
     resolution: Positive = 1.0
     min_rephrase_users: Count = 2  # distinct users behind a rephrase edge that joins clusters
     min_medoid_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.4
+    join_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.6  # to the nearest medoid, of wordings that stand alone
 
 
 class LabelSettings(_Section):

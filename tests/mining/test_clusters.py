@@ -180,6 +180,52 @@ def test_every_member_is_near_enough_to_its_medoid(rows: int, seed: int, least: 
         np.testing.assert_allclose(found.cohesion[rows_of], to_medoid[rows_of].mean(), atol=1e-4)
 
 
+@settings(deadline=None)
+@given(settled_graphs(), st.floats(-1, 1), st.integers(0, 5))
+def test_who_is_left_alone_joins_the_nearest_medoid(
+    drawn: tuple[int, Edges, list[int]], least: float, seed: int
+) -> None:
+    rows, edges, meanings = drawn
+    known = np.array(meanings, dtype=np.int64)
+    left, right = (np.array([e[i] for e in edges], dtype=np.int64) for i in (0, 1))
+    vectors = unit(np.random.default_rng(seed).standard_normal((rows, 3)))
+    before, after = (
+        cluster(vectors, left, right, np.ones(len(edges)), leiden_above=8, resolution=1.0, min_medoid_cosine=0.0,
+                seed=0, settled=known, join_cosine=join)
+        for join in (None, least)
+    )  # fmt: skip
+    size = np.bincount(before.cluster)[before.cluster]
+    together = np.flatnonzero(size > 1)
+    np.testing.assert_array_equal(after.medoid[together], before.medoid[together])
+    centres = np.unique(before.medoid[together])
+    grid = np.rint(vectors.astype(np.float64) * 4000)
+    grid /= np.linalg.norm(grid, axis=1, keepdims=True)
+    for row in np.flatnonzero(size == 1):
+        cosine = np.round(grid[centres] @ grid[row], 5)
+        near = int(centres[cosine.argmax()]) if len(centres) else -1
+        if near >= 0 and abs(cosine.max() - least) > 1e-4 and (cosine > cosine.max() - 1e-4).sum() == 1:
+            theirs = {meanings[m] for m in np.flatnonzero(before.medoid == near)} - {-1}
+            joined = after.medoid[row] == near
+            assert not joined or cosine.max() >= least
+            if cosine.max() >= least and (meanings[row] == -1 or theirs == {meanings[row]}):
+                assert joined
+    for members in groups(after.cluster):
+        assert len({meanings[m] for m in members} - {-1}) <= 1
+        assert len(set(after.medoid[sorted(members)].tolist())) == 1
+
+
+def test_joining_finds_the_members_that_mutual_neighbours_leave_out() -> None:
+    vectors, truth = planted(6, 80, seed=4)
+    found = variant_edges(vectors, k=5, min_cosine=0.5, min_margin=0.9)
+
+    def agreement(join: float | None) -> float:
+        made = cluster(vectors, found.left, found.right, found.cosine, leiden_above=12, resolution=1.0,
+                       min_medoid_cosine=0.4, seed=0, join_cosine=join)  # fmt: skip
+        return float(adjusted_rand_score(truth, made.cluster))
+
+    assert agreement(0.5) > agreement(None) + 0.05
+
+
 # Ids from night to night
 
 

@@ -7,15 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mining.encoder import (
-    Positive,
-    embed,
-    fingerprint,
-    gold_positives,
-    load_encoder,
-    signature_positives,
-    train_embedded,
-)
+from mining.encoder import embed, fingerprint, load_encoder, train_embedded
+from mining.positives import Positive
 from schemas.errors import InputError
 
 PAIRS = (
@@ -86,6 +79,19 @@ def test_texts_of_one_group_are_not_contrasted(folder: Path, tmp_path: Path) -> 
     assert np.abs(contrasted - at_start).max() > 0.1
 
 
+def test_a_hard_negative_goes_further_away(folder: Path, tmp_path: Path) -> None:
+    against = [Positive(p.left, p.right, p.group, negative=ONE[i - 1]) for i, p in enumerate(POSITIVES)]
+    # Only the negative's own column differs: a batch of one pair has no other.
+    one = trained(tmp_path / "one", POSITIVES[:1], epochs=5)
+    pushed = trained(tmp_path / "pushed", against[:1], epochs=5)
+
+    def cosine(path: Path) -> float:
+        left, other = embed(load_encoder(path), [against[0].left, against[0].negative])
+        return float(left @ other)
+
+    assert cosine(pushed) < cosine(one) - 0.05
+
+
 def test_the_fingerprint_is_of_what_embeds(folder: Path, tmp_path: Path) -> None:
     import shutil
 
@@ -114,19 +120,6 @@ def test_an_encoder_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pyte
         load_encoder(tmp_path / "empty")
 
 
-def test_positives_of_signatures_stay_inside_their_group() -> None:
-    texts = [["a1", "a2", "a3"], ["b1"], ["c1", "c2", "c2"]]
-    pairs = signature_positives(texts, most=100, seed=1)
-    assert {p.left for p in pairs} == {"a1", "a2", "a3", "c1", "c2"}
-    assert all(p.left != p.right and p.left[0] == p.right[0] for p in pairs)
-    assert len({p.group for p in pairs}) == 2
-    assert -1 not in {p.group for p in pairs}
-    assert signature_positives(texts, most=100, seed=1) == pairs
-    fewer = signature_positives(texts, most=2, seed=1)
-    assert len(fewer) == 2
-    assert set(fewer) <= set(pairs)
-
-
 def test_prompt_truncation_and_precision_make_spaces_of_their_own(folder: Path) -> None:
     plain = embed(load_encoder(folder), ONE)
     shorter = embed(load_encoder(folder, truncate=16), ONE)
@@ -139,24 +132,3 @@ def test_prompt_truncation_and_precision_make_spaces_of_their_own(folder: Path) 
     assert 0 < np.abs(halved - plain).max() < 0.01
     spaces = [fingerprint(folder), fingerprint(folder, "query: "), fingerprint(folder, truncate=16)]
     assert len({*spaces, fingerprint(folder, half=True)}) == 4
-
-
-def test_gold_positives_share_locale_and_signature() -> None:
-    from schemas.annotated import Annotated, parse_markup
-    from schemas.predictor import Interpretation
-
-    def row(locale: str, intent: str, marked: str) -> Annotated:
-        text, slots = parse_markup(marked)
-        return Annotated(text, locale, Interpretation(intent, slots))
-
-    rows = [
-        row("en-US", "alarm_set", "Wake me at [time : seven]"),
-        row("en-US", "alarm_set", "alarm at [time : eight]"),
-        row("en-US", "alarm_set", "set an alarm"),
-        row("de-DE", "alarm_set", "weck mich um [time : sieben]"),
-    ]
-    pairs = gold_positives(rows, seed=1)
-    assert {(p.left, p.right) for p in pairs} == {
-        ("wake me at seven", "alarm at eight"),
-        ("alarm at eight", "wake me at seven"),
-    }
