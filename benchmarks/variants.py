@@ -39,18 +39,15 @@ _OURS: dict[str, Any] = {
     "min_medoid_cosine": ClusterSettings().min_medoid_cosine,
     "join_cosine": ClusterSettings().join_cosine,
 }
-# Planted members are equally near to each other: whoever has more than k mates has a margin of 1.
-_PLANTED = _OURS | {"min_margin": 0.9}
 # As many settings for each method, so that none is chosen from more draws than another.
 _THRESHOLDS = tuple(round(0.40 + 0.025 * step, 3) for step in range(20))
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "sayagain": {
         "threshold": (0.5, 0.55, 0.6, 0.65, 0.7),
         "min_margin": (0.95, 1.0),
-        "resolution": (1.0, 3.0),
-        "k": (20,),
+        "resolution": (0.02, 0.05),
     },
-    "umap_hdbscan": {"min_cluster_size": (2, 3, 4, 5, 10), "n_neighbors": (5, 15), "leaf": (False, True)},
+    "umap_hdbscan": {"n_neighbors": (5, 15), "min_cluster_size": (2, 3, 4, 5, 10), "leaf": (False, True)},
 }
 # Cells or candidates that a search looks at; a wider search finds more and takes longer.
 WIDTHS: dict[str, tuple[int, ...]] = {
@@ -116,7 +113,7 @@ def wide_enough(name: str, earlier: list[dict[str, Any]]) -> tuple[int | None, .
 def _measured(
     name: str, source: Path, folder: Path, sample: Sample, wanted: Any, arguments: argparse.Namespace, width: int | None
 ) -> dict[str, Any] | None:
-    options = _PLANTED | {"seed": arguments.seed} | ({} if width is None else {"width": width})
+    options = _OURS | {"seed": arguments.seed} | ({} if width is None else {"width": width})
     found = run_method(name, source, folder, options, 3 * arguments.limit)
     if found is None:
         return None

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -153,20 +154,30 @@ def faiss_ivf(vectors: Vectors, options: Options) -> Outcome:
     return _from_lists(near, cosine, options["threshold"])
 
 
+@lru_cache(maxsize=2)  # many settings of HDBSCAN are tried on one projection
+def _projected(vectors: bytes, rows: int, near: int, seed: int) -> Vectors:
+    try:
+        from umap import UMAP
+    except ImportError:
+        raise InputError(MISSING.format("umap-learn")) from None
+    made = UMAP(n_neighbors=near, n_components=5, min_dist=0.0, metric="cosine", random_state=seed)
+    plain = np.frombuffer(vectors, dtype=np.float32).reshape(rows, -1)
+    return np.asarray(made.fit_transform(plain), dtype=np.float32)
+
+
 def umap_hdbscan(vectors: Vectors, options: Options) -> Outcome:
     """BERTopic's stack: UMAP (15 neighbours unless told, 5 dimensions, cosine), then HDBSCAN; noise is alone."""
     try:
         from hdbscan import HDBSCAN
-        from umap import UMAP
     except ImportError:
-        raise InputError(MISSING.format("umap-learn or hdbscan")) from None
-    near = options.get("n_neighbors", 15)
-    made = UMAP(n_neighbors=near, n_components=5, min_dist=0.0, metric="cosine", random_state=options["seed"])
+        raise InputError(MISSING.format("hdbscan")) from None
     density = HDBSCAN(
         min_cluster_size=options.get("min_cluster_size", 5),
         cluster_selection_method="leaf" if options.get("leaf") else "eom",
     )
-    found = density.fit_predict(made.fit_transform(vectors))
+    found = density.fit_predict(
+        _projected(vectors.tobytes(), len(vectors), options.get("n_neighbors", 15), options["seed"])
+    )
     noise = found < 0
     label = np.where(noise, found.max() + 1 + np.arange(len(found)), found)
     return Outcome(np.unique(label, return_inverse=True)[1].astype(np.int64), None)

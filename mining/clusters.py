@@ -1,6 +1,8 @@
 """Variant clusters: components of the edges, Leiden inside the large ones, medoids, and ids that stay.
 
-Leiden: Traag, Waltman & van Eck, "From Louvain to Leiden", Scientific Reports 2019, by graspologic-native. A chain of
+Leiden: Traag, Waltman & van Eck, "From Louvain to Leiden", Scientific Reports 2019, by graspologic-native, with the
+constant Potts model (Traag, Van Dooren & Nesterov, "Narrow scope for resolution-limit-free community detection", Phys.
+Rev. E 2011): what it divides does not depend on the size of the component or of the log, as modularity's does. A chain of
 near neighbours is not a cluster: members too far from the medoid leave it. Mutual neighbours leave out whoever is on
 nobody's list, as many are in a large group: who is left alone joins the nearest medoid, if it is near.
 """
@@ -53,12 +55,13 @@ def cluster(
         vectors: unit vectors, n x dim, in an order that does not depend on partitioning (sorted by id).
         left, right, weight: undirected edges, weights positive.
         leiden_above: components with more members are divided by Leiden.
-        resolution: of Leiden's modularity; higher gives smaller clusters.
+        resolution: mean weight over all pairs of its members, absent edges counted as 0, above which a group stays
+            together; higher gives smaller clusters.
         min_medoid_cosine: a member further from its medoid leaves; what leaves a cluster forms one of its own by the
             edges among themselves, or stands alone. Two members are therefore at most twice that angle apart.
         seed: of Leiden.
-        whole_cosine: a component is not divided if all its members are so near to its medoid: modularity would divide a
-            dense group too, since each of its members has only so many neighbours.
+        whole_cosine: a component is not divided if all its members are so near to its medoid, whatever their number:
+            each of them has only so many neighbours. It also spares Leiden most of the work.
         settled: the meaning that is known of a row (a number), -1 where none is. No cluster holds two of them: edges
             between such rows are cut, and a cluster that joins them through others is divided (`_divide`).
 
@@ -75,12 +78,7 @@ def cluster(
     known = np.full(rows, -1) if settled is None else settled
     agree = (known[left] < 0) | (known[right] < 0) | (known[left] == known[right])
     edges = _Edges(left[agree], right[agree], weight[agree])
-    label = _communities(rows, edges, leiden_above, resolution, seed)
-    component = _components(rows, edges)
-    if len(component) and (np.bincount(component) > leiden_above).any():
-        loose = np.zeros(int(component.max()) + 1, dtype=bool)
-        loose[component[_medoids(codes, component)[1] < whole_cosine]] = True
-        label = np.where(loose[component], label, label.max() + 1 + component)
+    label = _communities(codes, edges, leiden_above, resolution, whole_cosine, seed)
     label = _divide(label, edges, known)
     while True:
         medoid, cosine = _medoids(codes, label)
@@ -88,7 +86,7 @@ def cluster(
         if not strays.any():
             break
         inside = strays[edges.left] & strays[edges.right] & (label[edges.left] == label[edges.right])
-        apart = _communities(rows, edges.where(inside), leiden_above, resolution, seed)
+        apart = _communities(codes, edges.where(inside), leiden_above, resolution, whole_cosine, seed)
         label = np.where(strays, label.max() + 1 + apart, label)
     if join_cosine is not None:
         label, medoid, cosine = _joined(vectors, label, medoid, cosine, known, join_cosine, seed)
@@ -112,13 +110,19 @@ def _components(rows: int, edges: _Edges) -> Ints:
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
-def _communities(rows: int, edges: _Edges, leiden_above: int, resolution: float, seed: int) -> Ints:
+def _communities(
+    codes: NDArray[np.int16], edges: _Edges, leiden_above: int, resolution: float, whole_cosine: float, seed: int
+) -> Ints:
     import graspologic_native
 
-    label = _components(rows, edges)
-    if not rows:
+    label = _components(len(codes), edges)
+    divided = np.bincount(label) > leiden_above
+    if not divided.any():
         return label
-    large = edges.where(np.bincount(label)[label[edges.left]] > leiden_above)
+    loose = np.zeros(len(divided), dtype=bool)
+    loose[label[_medoids(codes, label)[1] < whole_cosine]] = True
+    divided &= loose
+    large = edges.where(divided[label[edges.left]])
     # Leiden's outcome depends on the order of its edges.
     large = large.where(np.lexsort((large.right, large.left, label[large.left])))
     following = int(label.max()) + 1
@@ -132,7 +136,7 @@ def _communities(rows: int, edges: _Edges, leiden_above: int, resolution: float,
             resolution=resolution,
             randomness=0.001,
             iterations=3,
-            use_modularity=True,
+            use_modularity=False,
             seed=seed,
             trials=1,
         )

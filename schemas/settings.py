@@ -99,9 +99,9 @@ class EncoderSettings(_Section):
 class NeighbourSettings(_Section):
     """Neighbours and variant edges, within a locale and between the launch locale and each other."""
 
-    k: Annotated[int, Field(ge=1, le=200)] = 10
-    min_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.6
-    min_margin: Positive = 1.03
+    k: Annotated[int, Field(ge=1, le=200)] = 20
+    min_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.65
+    min_margin: Positive = 1.0
     # Looser neighbours: they join no cluster, but their users' votes say what a wording probably means.
     near_k: Annotated[int, Field(ge=0, le=200)] = 30
     near_min_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.4
@@ -118,10 +118,10 @@ class ClusterSettings(_Section):
     """Variant clusters."""
 
     leiden_above: Count = 12  # members of a component
-    resolution: Positive = 1.0
+    resolution: Positive = 0.01  # mean weight of all pairs of members that keeps a group of a large component together
     min_rephrase_users: Count = 2  # distinct users behind a rephrase edge that joins clusters
     min_medoid_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.4
-    join_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.6  # to the nearest medoid, of wordings that stand alone
+    join_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.65  # to the nearest medoid, of wordings that stand alone
 
 
 class LabelSettings(_Section):

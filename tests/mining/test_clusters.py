@@ -21,7 +21,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 def clustered(vectors: np.ndarray, edges: Edges, above: int = 10**6, least: float = -1.0, seed: int = 0) -> Clusters:
     left, right = (np.array([e[i] for e in edges], dtype=np.int64) for i in (0, 1))
-    return cluster(vectors, left, right, np.ones(len(edges)), leiden_above=above, resolution=1.0,
+    return cluster(vectors, left, right, np.ones(len(edges)), leiden_above=above, resolution=0.05,
                    min_medoid_cosine=least, seed=seed)  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def test_a_dense_component_stays_whole_and_a_loose_one_is_divided() -> None:
     left, right = (np.array([e[i] for e in edges], dtype=np.int64) for i in (0, 1))
 
     def agreement(whole: float) -> float:
-        made = cluster(vectors, left, right, found.cosine, leiden_above=12, resolution=1.0, min_medoid_cosine=0.2,
+        made = cluster(vectors, left, right, found.cosine, leiden_above=12, resolution=0.05, min_medoid_cosine=0.2,
                        seed=0, whole_cosine=whole)  # fmt: skip
         return float(adjusted_rand_score(truth, made.cluster))
 
@@ -141,14 +141,14 @@ def test_no_cluster_holds_two_settled_meanings(drawn: tuple[int, Edges, list[int
     left, right = (np.array([e[i] for e in edges], dtype=np.int64) for i in (0, 1))
     weight = np.round(np.random.default_rng(rows).uniform(0.5, 1, len(edges)), 2)
     vectors = unit(np.ones((rows, 4)))
-    found = cluster(vectors, left, right, weight, leiden_above=above, resolution=1.0, min_medoid_cosine=0.5, seed=0,
+    found = cluster(vectors, left, right, weight, leiden_above=above, resolution=0.05, min_medoid_cosine=0.5, seed=0,
                     settled=known)  # fmt: skip
     for members in groups(found.cluster):
         assert len({meanings[m] for m in members} - {-1}) <= 1
     whole = nx.Graph(edges)
     whole.add_nodes_from(range(rows))
     # What no meaning divides stays as it was without them.
-    plain = cluster(vectors, left, right, weight, leiden_above=above, resolution=1.0, min_medoid_cosine=0.5, seed=0)
+    plain = cluster(vectors, left, right, weight, leiden_above=above, resolution=0.05, min_medoid_cosine=0.5, seed=0)
     for component in nx.connected_components(whole):
         if len({meanings[m] for m in component} - {-1}) <= 1:
             ours = {g for g in groups(found.cluster) if g <= component}
@@ -158,7 +158,7 @@ def test_no_cluster_holds_two_settled_meanings(drawn: tuple[int, Edges, list[int
 def test_an_unsettled_wording_goes_with_the_nearer_of_two_opposites() -> None:
     # on - x - y - off: x is nearer to on, y to off.
     left, right = np.array([0, 1, 2]), np.array([1, 2, 3])
-    found = cluster(unit(np.ones((4, 4))), left, right, np.array([0.9, 0.7, 0.8]), leiden_above=10, resolution=1.0,
+    found = cluster(unit(np.ones((4, 4))), left, right, np.array([0.9, 0.7, 0.8]), leiden_above=10, resolution=0.05,
                     min_medoid_cosine=-1, seed=0, settled=np.array([5, -1, -1, 6]))  # fmt: skip
     assert groups(found.cluster) == {frozenset({0, 1}), frozenset({2, 3})}
 
@@ -190,7 +190,7 @@ def test_who_is_left_alone_joins_the_nearest_medoid(
     left, right = (np.array([e[i] for e in edges], dtype=np.int64) for i in (0, 1))
     vectors = unit(np.random.default_rng(seed).standard_normal((rows, 3)))
     before, after = (
-        cluster(vectors, left, right, np.ones(len(edges)), leiden_above=8, resolution=1.0, min_medoid_cosine=0.0,
+        cluster(vectors, left, right, np.ones(len(edges)), leiden_above=8, resolution=0.05, min_medoid_cosine=0.0,
                 seed=0, settled=known, join_cosine=join)
         for join in (None, least)
     )  # fmt: skip
@@ -219,7 +219,7 @@ def test_joining_finds_the_members_that_mutual_neighbours_leave_out() -> None:
     found = variant_edges(vectors, k=5, min_cosine=0.5, min_margin=0.9)
 
     def agreement(join: float | None) -> float:
-        made = cluster(vectors, found.left, found.right, found.cosine, leiden_above=12, resolution=1.0,
+        made = cluster(vectors, found.left, found.right, found.cosine, leiden_above=12, resolution=0.05,
                        min_medoid_cosine=0.4, seed=0, join_cosine=join)  # fmt: skip
         return float(adjusted_rand_score(truth, made.cluster))
 
