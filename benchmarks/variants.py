@@ -145,7 +145,7 @@ def _options(name: str, seed: int) -> list[dict[str, Any]]:
 def quality(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """B-cubed on MASSIVE signatures: settings chosen on dev, scored on test."""
     encoder = arguments.encoder or gold_encoder(
-        arguments.massive, ["en-US", "de-DE", "sw-KE"], folder / "encoder", dimensions=256, epochs=6,
+        arguments.massive, arguments.locales, folder / "encoder", dimensions=256, epochs=6,
         seed=arguments.seed,
     )  # fmt: skip
     rows = []
@@ -226,7 +226,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--dimensions", type=int, default=256)
     parser.add_argument("--methods", nargs="*", choices=sorted(METHODS), default=list(METHODS))
     parser.add_argument("--massive", type=Path, help="folder of MASSIVE-format files; without one, no quality part")
-    parser.add_argument("--encoder", type=Path, help="any model's folder instead of one trained on en-US, de-DE, sw-KE")
+    parser.add_argument("--encoder", type=Path, help="any model's folder instead of one trained on the locales")
     parser.add_argument("--locales", nargs="*", default=["en-US", "de-DE", "sw-KE"])
     parser.add_argument("--examples", type=int, default=0, help="print so many clusters a locale, good and bad")
     parser.add_argument("--limit", type=float, default=300.0, help="seconds; what would take longer is extrapolated")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mining.encoder import embed, load_encoder, train_embedded
-from mining.positives import gold_positives
+from mining.positives import gold_positives, halves
 from schemas.annotated import massive_file, read_annotated
 from schemas.normalise import normalise
 
@@ -52,12 +52,20 @@ def planted(rows: int, dimensions: int, seed: int) -> Sample:
 
 
 def gold_encoder(folder: Path, locales: list[str], out: Path, *, dimensions: int, epochs: int, seed: int) -> Path:
-    """An embedded encoder trained on the train partitions of MASSIVE's locales, one signature at a time."""
+    """An embedded encoder as the pipeline trains it, on the annotated train partitions of MASSIVE's locales."""
     rows = [row for locale in locales for row in read_annotated(massive_file(folder, locale), ("train",))]
     pairs = [pair for draw in range(3) for pair in gold_positives(rows, seed=seed + draw)]
     texts = [normalise(row.utterance) for row in rows]
     return train_embedded(
-        texts, pairs, out, dimensions=dimensions, vocabulary=16_000, epochs=epochs, batch_size=256, seed=seed
+        texts,
+        pairs,
+        out,
+        first=halves(texts, seed=seed),
+        dimensions=dimensions,
+        vocabulary=16_000,
+        epochs=epochs,
+        batch_size=256,
+        seed=seed,
     )
 
 

@@ -12,7 +12,7 @@ import mining.encoder
 import mining.positives
 from jobs.lake import Run, Step
 from mining.encoder import fingerprint, train_embedded
-from mining.positives import Positive, gold_positives
+from mining.positives import Positive, gold_positives, halves
 from schemas.annotated import read_annotated
 from schemas.errors import InputError
 from schemas.lake import Lake
@@ -63,6 +63,7 @@ def _run(run: Run) -> None:
     gold = gold_positives(annotated, seed=seed, most=_MOST_GOLD)
     parallel = list(_parallel(chosen.parallel))
     users = [Positive(normalise(r["source_utterance"]), normalise(r["target_utterance"])) for r in mined]
+    halved = halves(texts, seed=seed, most=_MOST_PAIRS)
     folder = run.lake.encoders / run.run_id
     making = folder.with_name(f".{folder.name}")
     shutil.rmtree(making, ignore_errors=True)
@@ -71,6 +72,7 @@ def _run(run: Run) -> None:
         [*texts, *(p.left for p in gold), *(p.left for p in parallel), *(p.right for p in parallel)],
         [*gold, *parallel, *users],
         making,
+        first=halved,
         dimensions=chosen.dimensions,
         vocabulary=chosen.vocabulary,
         epochs=chosen.epochs,
@@ -84,6 +86,7 @@ def _run(run: Run) -> None:
         gold_positives=len(gold),
         parallel_positives=len(parallel),
         mined_positives=len(users),
+        halved_texts=len(halved),
     )
 
 

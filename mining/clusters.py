@@ -2,9 +2,10 @@
 
 Leiden: Traag, Waltman & van Eck, "From Louvain to Leiden", Scientific Reports 2019, by graspologic-native, with the
 constant Potts model (Traag, Van Dooren & Nesterov, "Narrow scope for resolution-limit-free community detection", Phys.
-Rev. E 2011): what it divides does not depend on the size of the component or of the log, as modularity's does. A chain of
-near neighbours is not a cluster: members too far from the medoid leave it. Mutual neighbours leave out whoever is on
-nobody's list, as many are in a large group: who is left alone joins the nearest medoid, if it is near.
+Rev. E 2011): what it divides does not depend on the size of the component or of the log, as modularity's does.
+
+A chain of near neighbours is not a cluster: members too far from the medoid leave it. Mutual neighbours leave out
+whoever is on nobody's list, as many are in a large group: who is left alone joins the nearest medoid, if it is near.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ def train_embedded(
     positives: Sequence[Positive],
     folder: Path,
     *,
+    first: Sequence[Positive] = (),
     dimensions: int,
     vocabulary: int,
     epochs: int,
@@ -48,8 +49,10 @@ def train_embedded(
         texts: what the tokenizer and the token frequencies are learnt from, at least one.
         positives: pairs to pull together; none leaves the frequency-weighted start.
         folder: where to save; a bare `SentenceTransformer(folder)` loads it.
+        first: weaker pairs (`mining.positives.halves`), learnt before the others for as many epochs; beside the others
+            they would outweigh the few that are sure.
 
-    Cost: O(epochs x positives x (length + batch_size) x dimensions); memory vocabulary x dimensions x 16 bytes.
+    Cost: O(epochs x pairs x (length + batch_size) x dimensions); memory vocabulary x dimensions x 16 bytes.
     """
     import torch
     from sentence_transformers import SentenceTransformer
@@ -75,13 +78,16 @@ def train_embedded(
     rng = np.random.default_rng(seed)
     start = rng.standard_normal((size, dimensions)) / np.sqrt(dimensions)
     weights = torch.tensor(start * (_SIF / (_SIF + share))[:, None], dtype=torch.float32)
-    if positives:
-        weights = _contrast(tokenizer.encode_batch, weights, positives, epochs, batch_size, seed)
+    for pairs in (first, positives):
+        if pairs:
+            weights = _contrast(tokenizer.encode_batch, weights, pairs, epochs, batch_size, seed)
     static = StaticEmbedding(tokenizer, embedding_weights=weights.numpy())
     model = SentenceTransformer(modules=[static, Normalize()], device="cpu")
     folder.parent.mkdir(parents=True, exist_ok=True)
     model.save(str(folder), create_model_card=False)
-    (folder / "README.md").write_text(_card(len(corpus), len(positives), size, dimensions, seed), encoding="utf-8")
+    (folder / "README.md").write_text(
+        _card(len(corpus), len(first), len(positives), size, dimensions, seed), encoding="utf-8"
+    )
     return folder
 
 
@@ -146,7 +152,7 @@ def _contrast(
     return table.detach()
 
 
-def _card(texts: int, positives: int, vocabulary: int, dimensions: int, seed: int) -> str:
+def _card(texts: int, halved: int, positives: int, vocabulary: int, dimensions: int, seed: int) -> str:
     return f"""---
 library_name: sentence-transformers
 pipeline_tag: sentence-similarity
@@ -154,8 +160,10 @@ pipeline_tag: sentence-similarity
 # Embedded Sayagain encoder
 
 A static embedding of {dimensions} dimensions over {vocabulary} unigram pieces, trained from {texts} formulations of
-the lake and {positives} positive pairs (annotated utterances of one signature, mined rephrases, parallel text where
-given). Seed {seed}. `SentenceTransformer(path).encode(texts)` gives unit vectors.
+the lake, first from {halved} of them in halves, then from {positives} positive pairs (annotated utterances of one
+signature, mined rephrases, parallel text where given). Seed {seed}.
+
+`SentenceTransformer(path).encode(texts)` gives unit vectors.
 """
 
 

@@ -1,7 +1,8 @@
 """What the embedded encoder learns from: pairs that mean the same, each with a near text that means something else.
 
 Near texts of another intent ("turn the light off" beside "turn the light on") are the hard negatives of dense
-retrieval (Karpukhin et al., "Dense passage retrieval", EMNLP 2020), found by tf-idf instead of BM25.
+retrieval (Karpukhin et al., "Dense passage retrieval", EMNLP 2020), found by tf-idf instead of BM25. Plain wordings
+teach without any annotation: what is said in one breath belongs together (`halves`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from schemas.annotated import Annotated
 from schemas.normalise import normalise, words
 
 _AT_ONCE = 4_000_000  # similarities held at a time
+_CUT = 4  # tokens of a text that is worth halving
 _LEAST = 0.2  # tf-idf cosine below which a text is no hard negative
 
 
@@ -54,6 +56,30 @@ def hard_negatives(intents: Mapping[str, str]) -> dict[str, str]:
             if near[row, other] >= _LEAST:
                 found[texts[start + row]] = texts[other]
     return found
+
+
+def halves(texts: Iterable[str], *, seed: int, most: int = 1_000_000) -> list[Positive]:
+    """Each text of at least four tokens as two texts: some of its tokens, drawn at random, and the others, in order.
+
+    Cropping of Izacard et al. ("Unsupervised dense information retrieval with contrastive learning", TMLR 2022), but
+    without overlap: a mean of token vectors would learn nothing from what both halves share. It gives the words of a
+    language without annotations a place beside each other. O(texts).
+    """
+    rng, pairs = np.random.default_rng(seed), []
+    plain = sorted({normalise(text) for text in texts})
+    if len(plain) > most:
+        plain = [plain[i] for i in sorted(rng.choice(len(plain), most, replace=False))]
+    for text in plain:
+        tokens = words(text)
+        if len(tokens) < _CUT:
+            continue
+        drawn = rng.permutation(len(tokens)) < rng.integers(1, len(tokens))
+        left, right = (
+            normalise(" ".join(token for token, mine in zip(tokens, half, strict=True) if mine))
+            for half in (drawn, ~drawn)
+        )
+        pairs.append(Positive(left, right))
+    return pairs
 
 
 def signature_positives(groups: Iterable[Sequence[str]], *, most: int, seed: int) -> list[Positive]:

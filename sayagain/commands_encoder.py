@@ -41,7 +41,7 @@ def train(
     """
     settings = context.obj.settings()
     from mining.encoder import fingerprint, train_embedded
-    from mining.positives import Positive, gold_positives
+    from mining.positives import Positive, gold_positives, halves
     from schemas.annotated import read_annotated
     from schemas.errors import InputError
     from schemas.normalise import normalise
@@ -60,14 +60,15 @@ def train(
         raise InputError("nothing to learn from: give --gold or --parallel (or training.gold, encoder.parallel)")
     texts = [normalise(row.utterance) for row in rows]
     texts += [text for pair in translated for text in (pair.left, pair.right)]
+    halved = halves(texts, seed=settings.seed)
     chosen = settings.encoder
-    with working(f"{len(same) + len(translated):,} pairs"):
+    with working(f"{len(same) + len(translated) + len(halved):,} pairs"):
         train_embedded(
-            texts, [*same, *translated], out, dimensions=chosen.dimensions, vocabulary=chosen.vocabulary,
+            texts, [*same, *translated], out, first=halved, dimensions=chosen.dimensions, vocabulary=chosen.vocabulary,
             epochs=chosen.epochs, batch_size=chosen.batch_size, seed=settings.seed,
         )  # fmt: skip
     console.print(
         f"encoder          [green]done[/green]  {out}: {len(same):,} pairs of one signature, "
-        f"{len(translated):,} translations, fingerprint {fingerprint(out)}",
+        f"{len(translated):,} translations, {len(halved):,} halved texts, fingerprint {fingerprint(out)}",
         soft_wrap=True,
     )

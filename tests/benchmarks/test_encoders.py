@@ -73,7 +73,8 @@ def test_one_small_run_prints_a_table_and_writes_a_file(tmp_path: Path, capsys: 
     assert main([*arguments, *size, "--out", str(out)]) == 0
     made = {row["encoder"]: row for row in json.loads(out.read_text())["encoders"]}
     assert list(made) == [
-        "start", "en-US annotated", "+ hard negatives", "+ translations", "every locale annotated",
+        "start", "en-US annotated", "+ hard negatives", "+ plain wordings, halved", "+ translations",
+        "every locale annotated",
     ]  # fmt: skip
     assert made["start"]["pairs"] == 0 < made["+ hard negatives"]["pairs"] < made["+ translations"]["pairs"]
     [english, swahili] = made["every locale annotated"]["locales"]

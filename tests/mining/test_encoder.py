@@ -79,6 +79,17 @@ def test_texts_of_one_group_are_not_contrasted(folder: Path, tmp_path: Path) -> 
     assert np.abs(contrasted - at_start).max() > 0.1
 
 
+def test_weaker_pairs_are_learnt_first(folder: Path, tmp_path: Path) -> None:
+    only = train_embedded([*ONE, *OTHER], [], tmp_path / "only", first=POSITIVES, seed=1, epochs=60, **SIZE)
+    assert fingerprint(only) == fingerprint(folder)  # the same pairs, the same number of epochs
+    wrong = [Positive(a, b) for a, b in zip(ONE, [*OTHER[1:], OTHER[0]], strict=True)]
+    both = train_embedded([*ONE, *OTHER], POSITIVES, tmp_path / "both", first=wrong, seed=1, epochs=60, **SIZE)
+    model = load_encoder(both)
+    cosine = embed(model, ONE) @ embed(model, OTHER).T
+    assert (cosine.argmax(axis=1) == np.arange(len(ONE))).all()  # what comes last has the last word
+    assert "first from 10 of them in halves, then from 10 positive pairs" in (both / "README.md").read_text()
+
+
 def test_a_hard_negative_goes_further_away(folder: Path, tmp_path: Path) -> None:
     against = [Positive(p.left, p.right, p.group, negative=ONE[i - 1]) for i, p in enumerate(POSITIVES)]
     # Only the negative's own column differs: a batch of one pair has no other.

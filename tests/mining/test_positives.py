@@ -7,7 +7,8 @@ from math import log
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mining.positives import gold_positives, hard_negatives, signature_positives
+from mining.positives import gold_positives, halves, hard_negatives, signature_positives
+from schemas.normalise import normalise, words
 
 WORDS = st.lists(st.sampled_from(["on", "off", "light", "alarm", "七"]), min_size=1, max_size=5).map(" ".join)
 
@@ -87,3 +88,24 @@ def test_hard_negatives_are_those_of_a_naive_reading(intents: dict[str, str]) ->
     for one in texts:
         best = max((v for (a, _), v in cosines.items() if a == one), default=0.0)
         assert (one in found) == (best >= 0.2 or (abs(best - 0.2) < 1e-9 and one in found))
+
+
+@given(st.lists(st.text(alphabet="ab cé七時に", max_size=20), max_size=6), st.integers(0, 3))
+def test_halves_part_the_tokens_of_a_text(texts: list[str], seed: int) -> None:
+    found = halves(texts, seed=seed)
+    assert found == halves(reversed(texts), seed=seed)
+    longer = sorted({t for t in map(normalise, texts) if len(words(t)) >= 4})
+    assert len(found) == len(longer)
+    for pair, text in zip(found, longer, strict=True):
+        one, other = words(pair.left), words(pair.right)
+        assert one
+        assert other
+        assert sorted(one + other) == sorted(words(text))
+        rest = iter(words(text))
+        assert all(token in rest for token in one)  # in order
+
+
+def test_halves_are_drawn_from_no_more_texts_than_asked_for() -> None:
+    texts = [f"turn the {word} on please" for word in ("light", "fan", "radio", "oven")]
+    assert len(halves(texts, seed=1, most=2)) == 2
+    assert halves(["七時に起こして"], seed=1)[0].left.count(" ") == 0

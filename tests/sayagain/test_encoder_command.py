@@ -38,7 +38,7 @@ def test_encoder_train_makes_a_folder_that_a_bare_sentence_transformer_loads(tmp
     size = ("--set", "encoder.dimensions=32", "--set", "encoder.vocabulary=300", "--set", "encoder.epochs=60")
     done = sayagain(tmp_path, *size, "encoder", "train", "made", "--gold", "gold.jsonl", "--parallel", "pairs.tsv")
     assert done.returncode == 0, done.stderr
-    assert "4 pairs of one signature, 8 translations" in done.stdout
+    assert "4 pairs of one signature, 8 translations, 2 halved texts" in done.stdout
     card = (tmp_path / "made" / "README.md").read_text()
     assert "32 dimensions" in card
     model = SentenceTransformer(str(tmp_path / "made"), device="cpu")
