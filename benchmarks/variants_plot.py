@@ -7,7 +7,7 @@ from math import log10
 from typing import Any
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 640, 380, 60, 20, 170, 45
-_COLOURS = ("#c0392b", "#2471a3", "#1e8449", "#b9770e", "#7d3c98", "#117a65", "#566573")
+_COLOURS = ("#c0392b", "#2471a3", "#1e8449", "#b9770e", "#7d3c98", "#17a589", "#566573", "#d98cb3")
 
 
 def plot(speed: list[dict[str, Any]]) -> str:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.variants import main, quadratic
+from benchmarks.variants import WIDTHS, main, quadratic
 from benchmarks.variants_data import planted
+from benchmarks.variants_peers import METHODS
 from benchmarks.variants_plot import plot
 from benchmarks.variants_scores import b_cubed, b_cubed_interval, pair_recall, true_pairs
 
@@ -83,6 +84,25 @@ def test_one_small_run_prints_a_table_and_writes_a_file(tmp_path: Path, capsys: 
     assert "| sayagain | 1,500 |" in capsys.readouterr().out
     drawn = ElementTree.fromstring(picture.read_text())
     assert len(drawn.findall("{http://www.w3.org/2000/svg}polyline")) == 2
+
+
+def test_every_method_has_a_colour_of_its_own() -> None:
+    rows = [{"method": name, "rows": 1000, "seconds": 1.0, "extrapolated": False} for name in METHODS]
+    lines = ElementTree.fromstring(plot(rows)).findall("{http://www.w3.org/2000/svg}polyline")
+    assert len({line.get("stroke") for line in lines}) == len(METHODS)
+
+
+def test_a_search_is_widened_until_it_finds_as_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(WIDTHS, "faiss_ivf", (1, 2, 30))
+    out = tmp_path / "report.json"
+    arguments = ["--out", str(out), "--sizes", "1500", "3000", "--dimensions", "32"]
+    assert main([*arguments, "--methods", "sayagain", "faiss_ivf"]) == 0
+    ours, ivf, more, ivf_more = json.loads(out.read_text())["speed"]
+    assert ours["width"] is None
+    assert ivf["width"] > 1  # one cell does not find all neighbours of 32 dimensions
+    assert ivf["pair_recall"] >= ours["pair_recall"] or ivf["width"] == 30
+    assert ivf_more["width"] >= ivf["width"]
+    assert ivf_more["pair_recall"] >= more["pair_recall"] or ivf_more["width"] == 30
 
 
 def test_an_empty_plot_is_still_a_picture() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +140,35 @@ def test_the_plan_is_exact_then_cells_then_bytes() -> None:
     assert small.bytes < chosen.bytes
     # Memory is linear in n: ten times the rows take no more than ten times the bytes.
     assert plan(10_000_000, 256, device="cpu").bytes <= 10 * chosen.bytes
+
+
+PEAK = """
+import resource, sys
+import numpy as np
+from mining.neighbours import neighbours, plan
+rows, dim, k, exact_below = map(int, sys.argv[1:])
+rng = np.random.default_rng(1)
+vectors = np.empty((rows, dim), dtype=np.float32)
+for start in range(0, rows, 4096):
+    part = rng.standard_normal((min(4096, rows - start), dim), dtype=np.float32)
+    vectors[start : start + 4096] = part / np.linalg.norm(part, axis=1, keepdims=True)
+neighbours(vectors[:2000], k, chosen=plan(2000, dim, exact_below=1, device="cpu"))  # what libraries take once
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+chosen = plan(rows, dim, exact_below=exact_below, device="cpu")
+neighbours(vectors, k, chosen=chosen)
+print(chosen.bytes + 16 * rows * k, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.parametrize(("rows", "exact_below"), [(100_000, 1), (18_000, 10**6)])
+def test_a_search_takes_the_memory_that_its_plan_states(rows: int, exact_below: int) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", PEAK, str(rows), "128", "10", str(exact_below)],
+        cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    stated, added = map(int, run.stdout.split())
+    assert added < 1.2 * stated + 48 * 2**20  # lists of the best of one block, and scratch of threads
+    assert stated < 2 * added
 
 
 def test_every_order_of_summation_gives_the_same_product() -> None:
