@@ -52,7 +52,7 @@ class Plan:
 
     @property
     def bytes(self) -> int:
-        """Peak memory beside the input, the result and scratch below 48 MB: codes, sample, centroids, visits, one block."""
+        """Peak beside input, result and scratch below 48 MB: codes, sample and centroids, visits, one block."""
         n, d = self.rows, self.dimensions
         codes = {"exact": 2, "inverted": 2, "inverted_sq8": 1}[self.kind] * n * d
         if self.device == "gpu":
