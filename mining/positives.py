@@ -61,6 +61,9 @@ def hard_negatives(intents: Mapping[str, str]) -> dict[str, str]:
 def halves(texts: Iterable[str], *, seed: int, most: int = 1_000_000) -> list[Positive]:
     """Each text of at least four tokens as two texts: some of its tokens, drawn at random, and the others, in order.
 
+    Where no spaces are written tokens are single characters, which mean little without those beside them: such a text
+    is cut at one place.
+
     Cropping of Izacard et al. ("Unsupervised dense information retrieval with contrastive learning", TMLR 2022), but
     without overlap: a mean of token vectors would learn nothing from what both halves share. It gives the words of a
     language without annotations a place beside each other. O(texts).
@@ -73,7 +76,8 @@ def halves(texts: Iterable[str], *, seed: int, most: int = 1_000_000) -> list[Po
         tokens = words(text)
         if len(tokens) < _CUT:
             continue
-        drawn = rng.permutation(len(tokens)) < rng.integers(1, len(tokens))
+        order = rng.permutation(len(tokens)) if " " in text else np.arange(len(tokens))
+        drawn = order < rng.integers(1, len(tokens))
         left, right = (
             normalise(" ".join(token for token, mine in zip(tokens, half, strict=True) if mine))
             for half in (drawn, ~drawn)
