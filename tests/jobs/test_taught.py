@@ -53,7 +53,7 @@ def test_what_a_model_was_taught_is_no_evidence_when_it_says_it_again(mined: Min
     after = {row["formulation_id"]: row for row in read(copy, "pseudo_labels")}
     told = {name for name, row in before.items() if row["utterance"] in learnt}
     turns = [t for t in read(copy, "turns") if t["text"]]
-    assert len(told) > 20
+    assert len(told) > 10
     assert again.counts["answers_as_taught"] == sum(t["formulation_id"] in told for t in turns)
     assert after.keys() == before.keys()
     # What users did and said instead still speaks for these labels; nothing else does any more.
