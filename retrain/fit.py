@@ -1,4 +1,4 @@
-"""The training loop: seeded, deterministic, weights averaged over steps; the best epoch is kept where enough rows judge."""
+"""The training loop: seeded, deterministic, weights averaged; the best epoch is kept where enough rows judge."""
 
 from __future__ import annotations
 

@@ -126,6 +126,20 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert all(torch.equal(one[k], two[k]) for k in one)
 
 
+def test_few_dev_rows_choose_no_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dev rows that say the opposite of the train rows would choose the first epoch."""
+    rows = toy_rows(200, 1)
+    intents = sorted({row.intent for row in rows})
+    opposite = [
+        replace(row, split="dev", intent=intents[intents.index(row.intent) - 1]) for row in toy_rows(60, 2)
+    ]  # fmt: skip
+    settings = toy_settings(pretrain_epochs=6)
+    last = weights(pretrain(settings, rows + opposite))
+    monkeypatch.setattr("retrain.fit.MIN_CHOICE", 60)
+    chosen = weights(pretrain(settings, rows + opposite))
+    assert not all(torch.equal(last[k], chosen[k]) for k in last)
+
+
 def test_finetuning_leaves_its_start_alone_and_learns_the_new_language(toy_model: TorchPredictor) -> None:
     before = {k: v.clone() for k, v in weights(toy_model).items()}
     judged = [e.annotated for e in toy_rows(150, 8, "xx-XX", foreign=True)]
