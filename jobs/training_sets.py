@@ -24,7 +24,7 @@ from jobs.votes import spoken_alone
 from schemas.annotated import Annotated, read_annotated
 from schemas.errors import InputError
 from schemas.normalise import formulation_id, normalise
-from schemas.tables import TRAINING_SETS
+from schemas.training_tables import TRAINING_SETS
 
 _DEV_IN = 20  # one cluster in so many steers the training and trains nothing
 _OF_VOTERS = 50_000  # turns of voters that judge, at most: a sample of wordings by hash

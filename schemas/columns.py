@@ -55,3 +55,7 @@ class Table:
     def names(self) -> tuple[str, ...]:
         """Column names in order."""
         return tuple(c.name for c in self.columns)
+
+
+RUN_ID = Column("run_id", pa.string(), "hash of step source, settings and input content")
+LOCALE = Column("locale", pa.string(), "BCP-47 tag")

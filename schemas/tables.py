@@ -1,5 +1,7 @@
 """One definition of every table: columns with types and meaning, key, writer, and the scope a run replaces.
 
+Those of training are in `schemas.training_tables`; `ALL` holds them too.
+
 Times are UTC with microseconds; probabilities are doubles in [0, 1]; slot offsets are half-open, in Unicode code
 points into `utterance` as logged; ids are strings. Every derived row carries the `run_id` that wrote it.
 """
@@ -8,16 +10,13 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.columns import ALTERNATIVES, EVIDENCE, INTERPRETATION, SLOTS, STRINGS, TIME, Column, Table, list_of
-
-
-def _c(name: str, type_: pa.DataType, doc: str, nullable: bool = False) -> Column:
-    return Column(name, type_, doc, nullable)
-
+from schemas.columns import ALTERNATIVES, EVIDENCE, INTERPRETATION, SLOTS, STRINGS, TIME, Table, list_of
+from schemas.columns import LOCALE as _LOCALE
+from schemas.columns import RUN_ID as _RUN
+from schemas.columns import Column as _c
+from schemas.training_tables import GATE_REPORTS, MODEL_RUNS, TRAINING_SETS
 
 _S, _F, _I, _L, _B = pa.string(), pa.float64(), pa.int32(), pa.int64(), pa.bool_()
-_RUN = _c("run_id", _S, "hash of step source, settings and input content")
-_LOCALE = _c("locale", _S, "BCP-47 tag")
 _USER = _c("user_id", _S, "HMAC-SHA256 pseudonym")
 
 _LOGGED = (
@@ -317,72 +316,6 @@ PSEUDO_LABELS = Table(
         _RUN,
     ),
     ("locale",),
-)
-
-TRAINING_SETS = Table(
-    "training_sets",
-    "one example of one frozen snapshot",
-    "jobs.training_sets",
-    ("snapshot_id", "example_id"),
-    (
-        _c("snapshot_id", _S, "the run that froze it"),
-        _c("example_id", _S, "hash of split, locale, utterance and source"),
-        _LOCALE,
-        _c("split", _S, "train, dev or gate"),
-        _c("source", _S, "gold, pseudo_label; of gate rows expected, held_out, voter or rephrased: `retrain.held_out`"),
-        _c("utterance", _S, "text"),
-        _c("intent", _S, "label"),
-        _c("slots", SLOTS, "spans, or null where the tagger is masked", True),
-        _c("weight", _F, "of the example in the loss; of a gate row, the probability that it served"),
-        _c("stratum", _S, "head, torso or tail by how often it was spoken; gold; of gate rows labelled or unlabelled"),
-        _c("group_id", _S, "cluster, signature of gold, or the turn whose possible answers the gate rows are"),
-        _RUN,
-    ),
-    ("snapshot_id",),
-)
-
-_METRICS = (
-    _c("intent_accuracy", _F, "share of examples with the right intent", True),
-    _c("slot_f1", _F, "micro F1 of exact spans", True),
-    _c("exact_match", _F, "share with intent and all slots right", True),
-)
-
-MODEL_RUNS = Table(
-    "model_runs",
-    "one training run",
-    "retrain.registry",
-    ("model_version",),
-    (
-        _c("model_version", _S, "registered name and version"),
-        _LOCALE,
-        _c("snapshot_id", _S, "what it was trained on"),
-        _c("trained_at", TIME, "end of training"),
-        _c("seconds", _F, "duration"),
-        _c("examples", _L, "training examples"),
-        *_METRICS,
-        _RUN,
-    ),
-)
-
-GATE_REPORTS = Table(
-    "gate_reports",
-    "one decision",
-    "retrain.gate",
-    ("challenger", "champion", "snapshot_id"),
-    (
-        _c("decided_at", TIME, "when"),
-        _LOCALE,
-        _c("challenger", _S, "model version"),
-        _c("champion", _S, "model version, null at launch", True),
-        _c("snapshot_id", _S, "whose gate and dev rows were used"),
-        _c("passed", _B, "the decision"),
-        _c("reason", _S, "one sentence"),
-        _c("examples", _L, "gate examples"),
-        _c("challenger_accuracy", _F, "on them", True),
-        _c("champion_accuracy", _F, "on them", True),
-        _c("lower_bound", _F, "one-sided 95% paired bound of the difference", True),
-        _c("margin", _F, "non-inferiority margin"),
-    ),
 )
 
 JOB_RUNS = Table(

@@ -14,7 +14,7 @@ from planted_log import LOCALE, read
 from jobs.pipeline import mine
 from jobs.taught import mark, teachers
 from schemas.lake import Lake
-from schemas.tables import MODEL_RUNS
+from schemas.training_tables import MODEL_RUNS
 
 
 def train(lake: Lake, model_version: str, snapshot_id: str) -> None:

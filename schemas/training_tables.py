@@ -1,0 +1,79 @@
+"""The tables of training: frozen examples, model versions, gate decisions (`schemas.tables` has all others)."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from schemas.columns import LOCALE, RUN_ID, SLOTS, TIME, Column, Table
+
+_S, _F, _L, _B = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+
+TRAINING_SETS = Table(
+    "training_sets",
+    "one example of one frozen snapshot",
+    "jobs.training_sets",
+    ("snapshot_id", "example_id"),
+    (
+        Column("snapshot_id", _S, "the run that froze it"),
+        Column("example_id", _S, "hash of split, locale, utterance and source"),
+        LOCALE,
+        Column("split", _S, "train, dev or gate"),
+        Column(
+            "source", _S, "gold, pseudo_label; of gate rows expected, held_out, voter or rephrased: `retrain.held_out`"
+        ),
+        Column("utterance", _S, "text"),
+        Column("intent", _S, "label"),
+        Column("slots", SLOTS, "spans, or null where the tagger is masked", True),
+        Column("weight", _F, "of the example in the loss; of a gate row, the probability that it served"),
+        Column(
+            "stratum", _S, "head, torso or tail by how often it was spoken; gold; of gate rows labelled or unlabelled"
+        ),
+        Column("group_id", _S, "cluster, signature of gold, or the turn whose possible answers the gate rows are"),
+        RUN_ID,
+    ),
+    ("snapshot_id",),
+)
+
+_METRICS = (
+    Column("intent_accuracy", _F, "share of examples with the right intent", True),
+    Column("slot_f1", _F, "micro F1 of exact spans", True),
+    Column("exact_match", _F, "share with intent and all slots right", True),
+)
+
+MODEL_RUNS = Table(
+    "model_runs",
+    "one training run",
+    "retrain.registry",
+    ("model_version",),
+    (
+        Column("model_version", _S, "registered name and version"),
+        LOCALE,
+        Column("snapshot_id", _S, "what it was trained on"),
+        Column("trained_at", TIME, "end of training"),
+        Column("seconds", _F, "duration"),
+        Column("examples", _L, "training examples"),
+        *_METRICS,
+        RUN_ID,
+    ),
+)
+
+GATE_REPORTS = Table(
+    "gate_reports",
+    "one decision",
+    "retrain.gate",
+    ("challenger", "champion", "snapshot_id"),
+    (
+        Column("decided_at", TIME, "when"),
+        LOCALE,
+        Column("challenger", _S, "model version"),
+        Column("champion", _S, "model version, null at launch", True),
+        Column("snapshot_id", _S, "whose gate and dev rows were used"),
+        Column("passed", _B, "the decision"),
+        Column("reason", _S, "one sentence"),
+        Column("examples", _L, "gate examples"),
+        Column("challenger_accuracy", _F, "on them", True),
+        Column("champion_accuracy", _F, "on them", True),
+        Column("lower_bound", _F, "one-sided 95% paired bound of the difference", True),
+        Column("margin", _F, "non-inferiority margin"),
+    ),
+)
