@@ -61,7 +61,7 @@ def retrieval(rows: Sequence[Annotated], source: Sequence[Annotated], partition:
     """The task of one locale from its file and the source's, which hold translations of each other line by line.
 
     Raises:
-        InputError: they have different numbers of lines.
+        InputError: they have different numbers of lines, or nothing can be asked or found.
     """
     if len(rows) != len(source):
         raise InputError(
@@ -75,6 +75,8 @@ def retrieval(rows: Sequence[Annotated], source: Sequence[Annotated], partition:
         text, other = normalise(row.utterance), normalise(translation.utterance)
         if row.partition == partition and text and other and text not in known:
             wanted.setdefault(text, (row.signature, set()))[1].add(other)
+    if not wanted or not pool:
+        raise InputError(f"nothing to ask: no train utterance, or no new wording in the {partition} partition")
     sources = sorted({other for _, others in wanted.values() for other in others})
     place = {text: i for i, text in enumerate(sources)}
     return Retrieval(

@@ -43,6 +43,8 @@ def test_what_is_asked_leaves_out_wordings_of_the_train_partition() -> None:
     assert task.meanings == [("alarm_set", ("time",)), ("music_play", ("genre",))]
     with pytest.raises(InputError, match="sw-KE has 7 utterances and en-US 8"):
         retrieval(rows("sw-KE", 1)[1:], rows("en-US", 0), "test")
+    with pytest.raises(InputError, match="no new wording in the dev partition"):
+        retrieval(rows("sw-KE", 1), rows("en-US", 0), "dev")
 
 
 def test_an_encoder_that_knows_everything_is_right_and_one_that_knows_nothing_is_not() -> None:
