@@ -26,6 +26,7 @@ import jobs.taught
 import jobs.votes
 import mining.hidden_markov
 import mining.intent_posterior
+import mining.served_answers
 import mining.slot_evidence
 import mining.slot_model
 import mining.slot_rates
@@ -80,11 +81,9 @@ def _kernel(settings: LabelSettings) -> Callable[[Iterable[pa.RecordBatch]], Ite
     def observed(label: Label, row: dict[str, Any]) -> Sighting | None:
         if settings.slots == "projection" or not label.intents or label.intents[0][1] < settings.min_posterior:
             return None
-        # A model that was taught these spans tags them again, whether they were right or not.
         votes = [
-            Vote(v["source"], v["interpretation"]["intent"], values_of(v), v["support"], v["opposition"])
+            Vote(v["source"], v["interpretation"]["intent"], values_of(v), v["right"], v["bits"], v["told_slots"])
             for v in sorted(row["votes"] or (), key=_order)
-            if not v["told_slots"]
         ]
         partners = sorted((p["utterance"], p["posterior"]) for p in row["partners"] or ())
         answers = [(a["slot"], a["answer"], a["users"]) for a in row["answers"] or ()]
@@ -258,7 +257,9 @@ def _run(run: Run) -> None:
     voting = turns.where("not held_out")
     pairs = run.read("rephrase_pairs").where("kind != 'new_request' and not held_out")
     pairs = pairs.where(F.col("posterior") >= run.settings.rephrase.min_posterior)
-    vote = F.struct("user_id", "source", "interpretation", "support", "opposition", "pair_id", "told_slots")
+    vote = F.struct(
+        "user_id", "source", "interpretation", "support", "opposition", "pair_id", "told_slots", "right", "bits"
+    )
     survives = intent_survival(voting, pairs).toArrow()
     told = survives.to_pylist()
     run.details["intent_survival"] = {r["locale"]: r["survival"] for r in told if r["survival"] is not None}
@@ -298,7 +299,9 @@ def _run(run: Run) -> None:
     )
     labels = staged.drop("sighting")
     if settings.slots == "evidence":
-        kernel = _settle(_fit(run, staged, answers), settings.min_slot_posterior)
+        slots = _fit(run, staged, answers)
+        run.details["slot_trust"] = {locale: vars(of.model.trust) for locale, of in slots.items()}
+        kernel = _settle(slots, settings.min_slot_posterior)
         ordered = staged.repartition("locale", "intent").sortWithinPartitions("locale", "intent", "formulation_id")
         labels = ordered.mapInArrow(kernel, spark_schema(PSEUDO_LABELS, "run_id"))
     run.count(formulations=run.write(PSEUDO_LABELS, labels))
@@ -321,6 +324,7 @@ STEP = Step(
         jobs.taught,
         jobs.votes,
         mining.intent_posterior,
+        mining.served_answers,
         mining.votes,
         mining.slots,
         mining.slot_evidence,

@@ -73,21 +73,25 @@ def intent_right(served: str, survival: str = "survival") -> Column:
 
 
 def votes_of(turns: DataFrame, pairs: DataFrame, survival: DataFrame) -> DataFrame:
-    """One row a vote: formulation, voter, source, interpretation, support, opposition, pair, told_slots.
+    """One row a vote: formulation, voter, source, interpretation, support, opposition, pair, told_slots; and for the
+    slots `right` and `bits`, see `mining.slot_evidence.Vote`.
 
     Args:
         turns, pairs: marked by `jobs.taught.mark`, pairs by their target.
     """
-    shape = ("formulation_id", "user_id", "source", "interpretation", "support", "opposition", "pair_id", "told_slots")
+    shape = ("formulation_id", "user_id", "source", "interpretation", "support", "opposition", "pair_id", "told_slots",
+             "right", "bits")  # fmt: skip
     own = (
         spoken_alone(turns)
         .where("interpretation is not null and response in ('completed', 'failed', 'clarification')")
         .join(F.broadcast(survival), "locale", "left")
         .withColumn("source", F.lit("own"))
-        .withColumn("right", intent_right("1 - friction"))
+        .withColumn("believed", intent_right("1 - friction"))
         # What failed to be carried out or is still being asked back was not accepted, but neither was it rejected.
-        .withColumn("support", F.when(F.col("response") == "completed", F.col("right")).otherwise(0.0))
-        .withColumn("opposition", F.when(F.col("response") == "completed", 1 - F.col("right")).otherwise(0.0))
+        .withColumn("support", F.when(F.col("response") == "completed", F.col("believed")).otherwise(0.0))
+        .withColumn("opposition", F.when(F.col("response") == "completed", 1 - F.col("believed")).otherwise(0.0))
+        .withColumn("right", F.lit(1.0))
+        .withColumn("bits", F.when(F.col("response") == "completed", -_against()))
         .withColumn("pair_id", F.lit(None).cast("string"))
         .select(*shape)
     )
@@ -99,9 +103,17 @@ def votes_of(turns: DataFrame, pairs: DataFrame, survival: DataFrame) -> DataFra
         .withColumn("interpretation", F.col("target_interpretation"))
         .withColumn("support", F.col("posterior") * intent_right("target_acceptance"))
         .withColumn("opposition", F.lit(0.0))
+        .withColumn("right", F.col("posterior") * F.col("target_acceptance"))
+        .withColumn("bits", F.lit(None).cast("double"))
         .select(*shape)
     )
     return own.unionByName(rephrased)
+
+
+def _against() -> Column:
+    """Bits by which what a turn's user did speaks against its answer, less what friction owes to the answer."""
+    did = "filter(evidence, e -> e.name in ('feedback', 'continued', 'others'))"
+    return F.expr(f"aggregate({did}, 0D, (sum, e) -> sum + e.weight)")
 
 
 def served_of(turns: DataFrame, survival: DataFrame) -> DataFrame:
@@ -111,9 +123,8 @@ def served_of(turns: DataFrame, survival: DataFrame) -> DataFrame:
     Returns:
         formulation_id, served (intent, weight).
     """
-    did = "filter(evidence, e -> e.name in ('feedback', 'continued', 'others'))"
     answered = spoken_alone(turns).where("interpretation is not null and response = 'completed'")
-    against = answered.withColumn("against", F.expr(f"aggregate({did}, 0D, (sum, e) -> sum + e.weight)"))
+    against = answered.withColumn("against", _against())
     each = against.groupBy("locale", "formulation_id", F.col("interpretation.intent").alias("intent"))
     # Turns of one answer show the same; where the values differed, the intent's answers are taken together.
     bits = each.agg(F.round(F.avg("against"), 6).alias("against")).join(F.broadcast(survival), "locale", "left")

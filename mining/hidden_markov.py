@@ -42,20 +42,44 @@ def backward(emitted: Floats, moves: Floats, mask: NDArray[np.bool_]) -> tuple[F
     return messages, likely
 
 
-def best(emitted: Floats, moves: Floats, mask: NDArray[np.bool_]) -> tuple[Ints, Floats]:
-    """Viterbi paths (B, L) and their joint log-probabilities (B,)."""
+def best(emitted: Floats, moves: Floats, mask: NDArray[np.bool_], many: int = 1) -> tuple[Ints, Floats]:
+    """The `many` best paths (B, many, L), best first, and their joint log-probabilities (B, many); -inf where there are
+    fewer. O(B L K^2 many) time.
+
+    Source: Seshadri and Sundberg 1994, "List Viterbi Decoding Algorithms with Applications" (the parallel form).
+    """
     log_moves = np.log(moves + 1e-300)
     b, length, k = emitted.shape
-    alpha = log_moves[:, 0, 0] + emitted[:, 0]
-    back = np.zeros((b, length, k), np.int64)
+    alpha = np.full((b, k, many), -np.inf)
+    alpha[:, :, 0] = log_moves[:, 0, 0] + emitted[:, 0]
+    back = np.zeros((b, length, k, many), np.int64)  # state x rank of the step before, as one number
+    still = np.arange(k * many).reshape(k, many)
     for i in range(1, length):
-        through = alpha[:, :, None] + log_moves[:, i]
-        best = through.max(1) + emitted[:, i]
-        on = mask[:, i, None]
-        back[:, i] = np.where(on, through.argmax(1), np.arange(k))
-        alpha = np.where(on, best, alpha)
-    paths = np.zeros((b, length), np.int64)
-    paths[:, -1] = alpha.argmax(1)
-    for i in range(length - 1, 0, -1):
-        paths[:, i - 1] = back[np.arange(b), i, paths[:, i]]
-    return paths, alpha.max(1)
+        through = (alpha[:, :, :, None] + log_moves[:, i, :, None, :]).reshape(b, k * many, k)
+        came = _largest(through.transpose(0, 2, 1), many)
+        reached = np.take_along_axis(through.transpose(0, 2, 1), came, -1) + emitted[:, i, :, None]
+        on = mask[:, i, None, None]
+        back[:, i] = np.where(on, came, still)
+        alpha = np.where(on, reached, alpha)
+    ends = alpha.reshape(b, k * many)
+    at = _largest(ends, many)
+    scores = np.take_along_axis(ends, at, -1)
+    paths = np.zeros((b, many, length), np.int64)
+    for i in range(length - 1, -1, -1):
+        paths[:, :, i] = at // many
+        at = np.take_along_axis(back[:, i].reshape(b, k * many), at, -1)
+    return paths, scores
+
+
+def _largest(values: Floats, many: int) -> Ints:
+    """Where the `many` largest of the last axis are, largest first; of equal ones the first."""
+    if many == 1:
+        return np.asarray(values.argmax(-1)[..., None])
+    return np.asarray(np.argsort(-values, axis=-1, kind="stable")[..., :many])
+
+
+def path_score(path: Ints, emitted: Floats, moves: Floats) -> float:
+    """Joint log-probability of one sequence's path (n,), of its emissions (L, K) and transitions (L, K, K)."""
+    steps = np.arange(len(path))
+    before = np.concatenate([[0], path[:-1]])
+    return float((np.log(moves[steps, before, path] + 1e-300) + emitted[steps, path]).sum())

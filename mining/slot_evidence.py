@@ -1,9 +1,9 @@
 """What a log says about the slots of one formulation, token by token, as observations for `mining.slot_model`.
 
 Six things are looked at: what stays when the wording changes (`kept`), what varies while the wording stays
-(`substituted`), what a model tagged here and what users accepted of it, the values of what was said instead (both
-`Tagging`), and what was answered when the assistant asked for a slot (`answered`). Fillers that recur are typed
-jointly by the model itself.
+(`substituted`), what a model tagged here (`Tagging`) and whether that served its users (`served`), the values of what
+was said instead (`Tagging`), and what was answered when the assistant asked for a slot (`answered`). Fillers that
+recur are typed jointly by the model itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from rapidfuzz import fuzz
 
 from mining.slots import project
-from schemas.normalise import Token, is_unspaced, normalise, tokenise
+from schemas.normalise import Token, is_unspaced, normalise, span_end, tokenise
 from schemas.predictor import Slot
 
 OUTSIDE = "O"
@@ -54,6 +54,8 @@ class Sighting:
         kept: for each token, in how many of `partners` other wordings of the same wish it stands.
         partners: other wordings, at most `MOST_PARTNERS`; not necessarily whole.
         substituted: for each token, how many other fillers stand in its place in the same frame.
+        served: whole answers that users were given under this intent, and by how many bits what they did then speaks
+            for all of it being right.
         gold: the tags, where a person annotated them.
         weight: of the formulation when the model is fitted.
     """
@@ -64,6 +66,7 @@ class Sighting:
     kept: tuple[float, ...] = ()
     partners: float = 0.0
     substituted: tuple[int, ...] = ()
+    served: tuple[tuple[Tags, float], ...] = ()
     gold: Tags | None = None
     weight: float = 1.0
 
@@ -98,7 +101,8 @@ def spans_of(utterance: str, tokens: Sequence[Token], tags: Sequence[str | None]
         else:
             found.append((name, i, i))
     return tuple(
-        Slot(name, utterance[tokens[a].start : tokens[b].end], tokens[a].start, tokens[b].end) for name, a, b in found
+        Slot(name, utterance[tokens[a].start : (end := span_end(utterance, tokens[b]))], tokens[a].start, end)
+        for name, a, b in found
     )
 
 
@@ -193,20 +197,31 @@ def carried(utterance: str, tokens: Sequence[Token], values: Iterable[tuple[str,
 
 
 _TARGETS = 3  # interpretations of rephrase targets that count, the best supported
+_SERVED = 3  # answers whose users speak, those of whom they say most
 _ANSWERS = 2.0  # users of one answer that count
 _GOLD_WEIGHT = 5.0  # of an annotated utterance, in formulations
 
 
 @dataclass(frozen=True)
 class Vote:
-    """An interpretation of a formulation or of what was said instead: source own or rephrase, what speaks for it
-    and against it."""
+    """An interpretation of a formulation or of what was said instead.
+
+    Args:
+        source: own or rephrase.
+        intent: of the interpretation.
+        values: type and value of its slots.
+        right: of what was said instead, the probability that it is the same wish, served with these values.
+        bits: of an answer, by how much what its user did speaks for its having served; None where it was not carried
+            out.
+        taught: the model had been taught these spans, and tags them whether they are right or not.
+    """
 
     source: str
     intent: str
     values: tuple[tuple[str, str], ...]
-    support: float
-    opposition: float
+    right: float = 1.0
+    bits: float | None = None
+    taught: bool = False
 
 
 def sighting(
@@ -228,33 +243,37 @@ def sighting(
     O(tokens x (partners' tokens + votes)).
     """
     tokens, normal = words(utterance)
-    own: dict[tuple[str, tuple[tuple[str, str], ...]], list[float]] = defaultdict(lambda: [0.0, 0.0])
+    own: dict[tuple[str, tuple[tuple[str, str], ...]], list[Vote]] = defaultdict(list)
     said: dict[tuple[tuple[str, str], ...], float] = defaultdict(float)
     for vote in votes:
         if vote.source == "own":
-            tally = own[vote.intent, vote.values]
-            tally[0] += vote.support
-            tally[1] += vote.opposition
-        elif vote.intent == intent:
-            said[vote.values] = max(said[vote.values], vote.support)
-    taggings = []
-    for (voted, values), (support, opposition) in sorted(own.items()):
-        accepted = support > opposition
-        source = ("own_accepted" if accepted else "own") if voted == intent else "other"
-        taggings.append(Tagging(source, carried(utterance, tokens, values), 1.0 if voted == intent else 0.7))
+            own[vote.intent, vote.values].append(vote)
+        elif vote.intent == intent and not vote.taught:
+            said[vote.values] = max(said[vote.values], vote.right)
+    taggings, served = [], []
+    for (voted, values), answers_of in sorted(own.items()):
+        tags = carried(utterance, tokens, values)
+        if not all(vote.taught for vote in answers_of):
+            name, weight = ("own", 1.0) if voted == intent else ("other", 0.7)
+            taggings.append(Tagging(name, tags, weight))
+        bits = [vote.bits for vote in answers_of if vote.bits is not None]
+        if voted == intent and bits and None not in tags:
+            # Friction is fitted wording by wording: the users of one answer show the same.
+            served.append((tags, sum(bits) / len(bits)))
     best = sorted(said.items(), key=lambda item: (-round(item[1], 9), item[0]))[:_TARGETS]
     taggings += [Tagging("rephrase", carried(utterance, tokens, values), min(support, 1.0)) for values, support in best]
     for slot, answer, users in sorted(answers):
-        tags = answered(utterance, tokens, slot, answer)
-        if tags is not None:
-            taggings.append(Tagging("answer", tags, min(float(users), _ANSWERS)))
+        filled = answered(utterance, tokens, slot, answer)
+        if filled is not None:
+            taggings.append(Tagging("answer", filled, min(float(users), _ANSWERS)))
     others: dict[tuple[str, ...], float] = {}
     for text, probability in partners:
         other = words(text)[1]
         if other != normal:
             others[other] = max(others.get(other, 0.0), probability)
     stay, total = kept(normal, others)
-    return Sighting(normal, intent, tuple(taggings), stay, total)
+    clearest = sorted(served, key=lambda answer: (-abs(round(answer[1], 9)), str(answer[0])))[:_SERVED]
+    return Sighting(normal, intent, tuple(taggings), stay, total, served=tuple(clearest))
 
 
 def annotated(utterance: str, intent: str, slots: Iterable[Slot]) -> Sighting:

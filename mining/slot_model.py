@@ -4,7 +4,8 @@ each source says of them, fitted by expectation-maximisation.
 The tags of a formulation follow a Markov chain that knows which slot types its intent allows and after which words
 they open and end. Given the tags, the words, the kept and substituted counts and the taggings of each source are
 independent; each source has a confusion matrix of its own, coarse enough to be learnt from little: right, right type
-but wrong boundary, missed, wrong type, invented. Fillers that recur are typed jointly, since all formulations share
+but wrong boundary, missed, wrong type, invented. What users did with a whole answer speaks for or against that one
+sequence of tags (`mining.served_answers`). Fillers that recur are typed jointly, since all formulations share
 the words of a slot type. Annotated formulations are observed, and anchor the rest.
 
 Source: Nguyen et al. 2017, "Aggregating and Predicting Sequence Labels from Crowd Annotations" (HMM-crowd); words of
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mining.hidden_markov import backward, best, forward
+from mining.served_answers import TRUST, Answer, Trust, fit_trust, hear, heard, of_answers
 from mining.slot_evidence import Sighting, Tags
 from mining.slot_rates import FLOOR, LEVELS, Counts, Priors, Rates
 
@@ -53,6 +55,7 @@ class SlotModel:
     allowed: Mapping[str, tuple[int, ...]]
     common: NDArray[np.bool_]
     rates: Rates = field(repr=False)
+    trust: Trust = TRUST
 
     def decode(self, sightings: Sequence[Sighting]) -> list[tuple[Tags, float]]:
         """The most probable tags of each formulation and their posterior, in order.
@@ -67,10 +70,15 @@ class SlotModel:
             moves = _moves(self, batch, sightings[batch.rows[0]].intent)
             names = self._names(batch)
             total = forward(emitted, moves, batch.mask)[1]
-            paths, scores = best(emitted, moves, batch.mask)
-            for row, path, score, whole in zip(batch.rows, paths, scores, total, strict=True):
-                tags = tuple(names[k] for k in path[: len(sightings[row].tokens)])
-                found[row] = tags, float(min(1.0, np.exp(score - whole)))
+            served = _served(sightings, batch, names, emitted, moves, total, self.trust)
+            # Of so many paths one at least is nobody's answer.
+            paths, scores = best(emitted, moves, batch.mask, 1 + max(map(len, served)))
+            for b, row in enumerate(batch.rows):
+                n = len(sightings[row].tokens)
+                share = {tuple(p[:n].tolist()): np.exp(s - total[b]) for p, s in zip(paths[b], scores[b], strict=True)}
+                posterior = heard(share, served[b], self.trust)
+                path = max(posterior, key=lambda p: (round(posterior[p], 9), p))
+                found[row] = tuple(names[k] for k in path), posterior[path]
         return found
 
     def _names(self, batch: _Batch) -> list[str]:
@@ -164,6 +172,7 @@ def fit_slots(
         for batch in batches:
             _expect(model, sightings, batch, counts)
         model.rates = base.rates(counts)
+        model.trust = fit_trust([a for batch in batches for a in _answers(model, sightings, batch)])
     return model
 
 
@@ -263,6 +272,35 @@ def _emissions(model: SlotModel, sightings: Sequence[Sighting], batch: _Batch) -
     return emitted
 
 
+def _served(
+    sightings: Sequence[Sighting],
+    batch: _Batch,
+    names: Sequence[str],
+    emitted: Floats,
+    moves: Floats,
+    total: Floats,
+    trust: Trust,
+) -> list[list[Answer]]:
+    """The answers of each formulation of a batch, but for those with a type that the intent does not allow."""
+    index = {name: k for k, name in enumerate(names)}
+    found = []
+    for b, row in enumerate(batch.rows):
+        told = [
+            (np.array([index[str(tag)] for tag in tags], np.int64), bits)
+            for tags, bits in sightings[row].served
+            if all(tag in index for tag in tags)
+        ]
+        found.append(of_answers(told, emitted[b], moves[b], float(total[b]), trust))
+    return found
+
+
+def _answers(model: SlotModel, sightings: Sequence[Sighting], batch: _Batch) -> list[Answer]:
+    emitted, moves = _emissions(model, sightings, batch), _moves(model, batch, sightings[batch.rows[0]].intent)
+    total = forward(emitted, moves, batch.mask)[1]
+    served = _served(sightings, batch, model._names(batch), emitted, moves, total, model.trust)
+    return [answer for answers in served for answer in answers]
+
+
 def _moves(model: SlotModel, batch: _Batch, intent: str) -> Floats:
     """Transition probabilities into each token, (B, L, K, K); into the first token only row 0 counts."""
     rates, a, slots = model.rates, model.intents[intent], batch.slots
@@ -294,12 +332,15 @@ def _expect(model: SlotModel, sightings: Sequence[Sighting], batch: _Batch, coun
     intent = sightings[batch.rows[0]].intent
     a, slots, names = model.intents[intent], batch.slots, model._names(batch)
     emitted, moves = _emissions(model, sightings, batch), _moves(model, batch, intent)
-    ahead, _ = forward(emitted, moves, batch.mask)
+    ahead, total = forward(emitted, moves, batch.mask)
     behind, likely = backward(emitted, moves, batch.mask)
+    served = _served(sightings, batch, names, emitted, moves, total, model.trust)
     weight = np.array([sightings[i].weight for i in batch.rows])
     scale = weight[:, None] * batch.mask
     gamma = ahead * behind
     gamma /= np.maximum(gamma.sum(-1, keepdims=True), 1e-300)
+    for b, answers in enumerate(served):
+        hear(answers, gamma[b], lambda path: (np.arange(len(path)), path))
     weighted = gamma * scale[..., None]
     flat = batch.words.ravel()
     sharp = np.where(gamma >= _SURE, gamma, 0.0) * scale[..., None]
@@ -310,6 +351,8 @@ def _expect(model: SlotModel, sightings: Sequence[Sighting], batch: _Batch, coun
     if len(slots):
         xi = ahead[:, :-1, :, None] * moves[:, 1:] * (likely * behind)[:, 1:, None, :]
         xi /= np.maximum(xi.sum((-1, -2), keepdims=True), 1e-300)
+        for b, answers in enumerate(served):
+            hear(answers, xi[b], lambda path: (np.arange(len(path) - 1), path[:-1], path[1:]))
         xi *= scale[:, 1:, None, None]
         counts.opens[a][slots] += weighted[:, 0, 1::2].sum(0) + xi[:, :, :, 1::2].sum((0, 1, 2))
         counts.could_open[a] += weighted[:, 0].sum() + xi.sum() - xi[:, :, :, 2::2].sum()

@@ -19,13 +19,12 @@ _SUBSTITUTED_STRENGTH = 100.0
 LEVELS = (0, 1, 3)  # other fillers: none, one, up to three, more
 # Prior of what a source says of a filler's token: right, right type, nothing, another type; and of a carrier: nothing.
 _FILLER = {
-    "own_accepted": (0.70, 0.05, 0.17, 0.08),
     "own": (0.40, 0.07, 0.33, 0.20),
     "rephrase": (0.50, 0.05, 0.35, 0.10),
     "answer": (0.85, 0.05, 0.05, 0.05),
     "other": (0.25, 0.05, 0.5, 0.2),
 }
-_CARRIER = {"own_accepted": 0.93, "own": 0.85, "rephrase": 0.93, "answer": 0.5, "other": 0.85}
+_CARRIER = {"own": 0.85, "rephrase": 0.93, "answer": 0.5, "other": 0.85}
 _SAID = 30.0  # tokens that these priors are worth
 _OPENS, _GOES_ON = 6.0, 4.0  # strength of the common rate behind that after one word
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from schemas.normalise import Token, tokenise
+from schemas.normalise import Token, span_end, tokenise
 from schemas.predictor import Slot
 
 OUTSIDE = "O"
@@ -42,8 +42,7 @@ def encode_bio(tokens: Sequence[Token], slots: Iterable[Slot]) -> list[str]:
 def decode_bio(utterance: str, tokens: Sequence[Token], tags: Sequence[str]) -> tuple[Slot, ...]:
     """Spans of a tag sequence, from the first character of the first token to the last of the last, by start.
 
-    An `I` that continues no span of its name begins one, so that any tag sequence decodes. The full stop of
-    an abbreviation spelt in single letters ("at [time : two p. m.]") belongs to the span, though to no token.
+    An `I` that continues no span of its name begins one, so that any tag sequence decodes.
     """
     spans: list[tuple[str, int, int]] = []
     open_name = ""
@@ -59,12 +58,6 @@ def decode_bio(utterance: str, tokens: Sequence[Token], tags: Sequence[str]) -> 
         open_name = name
     decoded = []
     for name, first, last in spans:
-        start, end = tokens[first].start, tokens[last].end
-        if (
-            tokens[last].end - tokens[last].start == 1
-            and utterance[end : end + 1] == "."
-            and utterance[end - 1].isalpha()
-        ):
-            end += 1
+        start, end = tokens[first].start, span_end(utterance, tokens[last])
         decoded.append(Slot(name, utterance[start:end], start, end))
     return tuple(decoded)

@@ -79,6 +79,13 @@ def tokenise(text: str) -> list[Token]:
     return tokens
 
 
+def span_end(text: str, last: Token) -> int:
+    """Where a span ends whose last token this is: the full stop of an abbreviation spelt in single letters ("at
+    [time : two p. m.]") belongs to the span, though to no token."""
+    stops = last.end - last.start == 1 and text[last.end : last.end + 1] == "." and text[last.end - 1].isalpha()
+    return last.end + stops
+
+
 def normalise(text: str) -> str:
     """NFKC, case folded, punctuation dropped, one space between words and none between unspaced characters.
 

@@ -84,10 +84,11 @@ def test_values_that_are_not_all_found_say_nothing_of_the_rest() -> None:
 
 def test_sources_of_a_formulation() -> None:
     votes = [
-        Vote("own", "alarm_set", (), 0.2, 0.8),
-        Vote("own", "qa_factoid", (), 0.1, 0.9),
-        Vote("rephrase", "alarm_set", (("time", "saa moja"),), 0.7, 0.0),
-        Vote("rephrase", "qa_factoid", (("place", "kengele"),), 0.9, 0.0),  # of an intent that did not win
+        Vote("own", "alarm_set", (), bits=-3.0),
+        Vote("own", "alarm_set", (), bits=-1.0),
+        Vote("own", "qa_factoid", (), bits=-4.0),
+        Vote("rephrase", "alarm_set", (("time", "saa moja"),), 0.7),
+        Vote("rephrase", "qa_factoid", (("place", "kengele"),), 0.9),  # of an intent that did not win
     ]
     answers = [("time", "saa moja", 9)]
     found = sighting("weka kengele saa moja", "alarm_set", votes, [("niamshe saa moja", 0.8)], answers)
@@ -98,6 +99,27 @@ def test_sources_of_a_formulation() -> None:
         ("answer", 2.0),
     ]
     assert found.kept == (0.0, 0.0, 0.8, 0.8)
+    assert found.served == ((("O",) * 4, -2.0),)
+
+
+def test_what_a_model_was_taught_is_no_tagging_but_its_users_still_speak() -> None:
+    taught = Vote("own", "alarm_set", (("time", "saa moja"),), bits=3.0, taught=True)
+    said = Vote("rephrase", "alarm_set", (("time", "saa moja"),), 0.7, taught=True)
+    found = sighting("weka kengele saa moja", "alarm_set", [taught, said], (), ())
+    assert found.taggings == ()
+    assert found.served == ((("O", "O", "B-time", "I-time"), 3.0),)
+
+
+def test_an_answer_of_which_not_all_values_are_found_was_not_served_in_these_words() -> None:
+    half = Vote("own", "alarm_set", (("time", "saa moja"), ("date", "kesho")), bits=3.0)
+    assert sighting("weka kengele saa moja", "alarm_set", [half], (), ()).served == ()
+
+
+def test_the_stop_of_an_abbreviation_belongs_to_its_span() -> None:
+    utterance = "news from b. b. c. please"
+    tokens = words(utterance)[0]
+    (span,) = spans_of(utterance, tokens, ("O", "O", "B-media", "I-media", "I-media", "O"))
+    assert span == Slot("media", "b. b. c.", 10, 18)
 
 
 @pytest.mark.parametrize("utterance", ["wake me at half past nine on friday", "明日の七時に起こして"])

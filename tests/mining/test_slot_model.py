@@ -96,6 +96,29 @@ def test_spans_that_the_tagger_missed_are_found() -> None:
     assert precision > 0.85
 
 
+def answered(sightings: list[Sighting], heard: float) -> list[Sighting]:
+    """Users who accept the tagger's right answers and refuse its wrong ones, by so many bits."""
+    made = []
+    for s, (_, text, slots) in zip(sightings, planted(), strict=True):
+        told = s.taggings[0].tags
+        right = told == tags_of(words(text)[0], slots)
+        made.append(replace(s, served=((told, heard if right else -heard),)))
+    return made
+
+
+def test_users_who_refuse_an_answer_teach_its_slots() -> None:
+    """The tagger is silent about half of the spans: without its users one iteration believes it."""
+    sightings = noisy(missed=0.5, wrong=0.0, partners=0.0)
+    alone = recall_and_precision([tags for tags, _ in fit_slots(sightings, RATES).decode(sightings)])
+    told = answered(sightings, 4.0)
+    decoded = fit_slots(told, RATES).decode(told)
+    heard = recall_and_precision([tags for tags, _ in decoded])
+    assert heard[0] > alone[0] + 0.1
+    assert heard[1] > 0.85
+    refused = [d for s, d in zip(told, decoded, strict=True) if s.served[0][1] < 0 and d[0] == s.served[0][0]]
+    assert not [p for _, p in refused if p > 0.5]
+
+
 def test_a_few_annotated_utterances_and_answers_anchor_a_log_without_a_tagger() -> None:
     sightings = [replace(s, taggings=()) for s in noisy()]
     taught = [annotated(text, intent, slots) for intent, text, slots in planted()[::9]]
