@@ -137,7 +137,8 @@ class Run:
         columns = [F.col(f"`{f.name}`").cast(f.dataType).alias(f.name) for f in schema.fields]
         writer = made.select(*columns).write.format("delta").mode("overwrite")
         if replace_where and self.lake.table(table.name).exists():
-            writer = writer.option("replaceWhere", replace_where)
+            # A lake of an older program lacks the columns that came later; its rows have null there.
+            writer = writer.option("replaceWhere", replace_where).option("mergeSchema", "true")
         else:
             writer = writer.option("overwriteSchema", "true")
         if table.partition_by:

@@ -1,5 +1,8 @@
 """pseudo_labels, turns, rephrase_pairs and gold files -> training_sets: one frozen, weighted snapshot a run.
 
+Accepted labels teach their intent and the slots that are settled; wordings with enough users on whose intent the
+evidence is divided teach the distribution.
+
 The rows themselves are kept, since old versions of their inputs may be vacuumed away; the manifest beside them names
 the version of every input. The gate's rows are turns that no label was made of: those of held-out users, and of all
 users where a wording has no label.
@@ -16,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql.types import DataType
 
 import jobs.votes
 from jobs.encoder import gold_stamp
@@ -45,6 +49,7 @@ def _gold(rows: list[Annotated]) -> Iterator[dict[str, Any]]:
             "source": "gold",
             "utterance": row.utterance,
             "intent": row.interpretation.intent,
+            "intents": None,
             "slots": [vars(slot) for slot in row.interpretation.slots],
             "weight": 1.0,
             "stratum": "gold",
@@ -76,14 +81,14 @@ def _labelled(run: Run, accepted: DataFrame, known: DataFrame) -> DataFrame:
     # Scaled so that the head holds at most head_share of the weight that results.
     most = settings.head_share / (1 - min(settings.head_share, 0.999)) * (mass - of_head)
     scale = F.when(head & (mass > of_head) & (of_head > most), most / of_head).otherwise(1.0)
-    dev = F.conv(F.substring("cluster_id", 1, 6), 16, 10).cast("long") % _DEV_IN == 0
     return rows.withColumn("weight", F.round(F.col("weight") * scale, 6)).select(
         _hash("utterance", "locale", F.lit("pseudo_label")).alias("example_id"),
         "locale",
-        F.when(dev, "dev").otherwise("train").alias("split"),
+        F.when(_steers(), "dev").otherwise("train").alias("split"),
         F.lit("pseudo_label").alias("source"),
         "utterance",
         "intent",
+        F.lit(None).cast(_type("intents")).alias("intents"),
         "slots",
         "weight",
         "stratum",
@@ -91,18 +96,52 @@ def _labelled(run: Run, accepted: DataFrame, known: DataFrame) -> DataFrame:
     )
 
 
+def _contested(run: Run, divided: DataFrame, known: DataFrame) -> DataFrame:
+    """Wordings on whose intent the evidence is divided, as training rows with soft targets; capped per cluster, none in
+    clusters that steer."""
+    settings = run.settings.training
+    in_cluster = Window.partitionBy("cluster_id").orderBy(F.desc("events"), "formulation_id")
+    fresh = divided.where(~_steers()).join(F.broadcast(known), "formulation_id", "left_anti")
+    rows = fresh.withColumn("rank", F.row_number().over(in_cluster)).where(F.col("rank") <= settings.max_per_cluster)
+    return rows.select(
+        _hash("utterance", "locale", F.lit("contested")).alias("example_id"),
+        "locale",
+        F.lit("train").alias("split"),
+        F.lit("contested").alias("source"),
+        "utterance",
+        "intent",
+        "intents",
+        F.lit(None).cast(_type("slots")).alias("slots"),
+        F.lit(settings.contested).alias("weight"),
+        F.lit("contested").alias("stratum"),
+        F.col("cluster_id").alias("group_id"),
+    )
+
+
+def _steers() -> Column:
+    return F.conv(F.substring("cluster_id", 1, 6), 16, 10).cast("long") % _DEV_IN == 0
+
+
+def _type(column: str) -> DataType:
+    return spark_schema(TRAINING_SETS)[column].dataType
+
+
 def _hash(*parts: str | Column) -> Column:
     return F.substring(F.sha2(F.concat_ws("\x1f", *parts), 256), 1, 16)
 
 
-def _judged(run: Run, accepted: DataFrame, known: DataFrame, locale: str) -> DataFrame:
+def _judged(run: Run, teaching: DataFrame, locale: str) -> DataFrame:
     """Turns that may judge a challenger which is trained on this snapshot, with `stratum` and whose they are (`judge`).
 
-    Held-out users' turns, and voters' turns in wordings without a label: all of them, or those of a sample of wordings.
+    Held-out users' turns, and voters' turns in wordings that teach nothing: all of them, or those of a sample of
+    wordings.
+
+    Args:
+        teaching: formulation_id of the wordings that gold or the log says something of.
     """
     turns = run.read("turns").where((F.col("locale") == locale) & (F.col("text") != ""))
     answered = spoken_alone(turns.where("interpretation is not null and response = 'completed'"))
-    labelled = accepted.select("formulation_id").union(known).distinct().withColumn("stratum", F.lit("labelled"))
+    labelled = teaching.distinct().withColumn("stratum", F.lit("labelled"))
     told = answered.join(labelled, "formulation_id", "left").withColumn(
         "stratum", F.coalesce("stratum", F.lit("unlabelled"))
     )
@@ -155,7 +194,8 @@ def _gate_rows(run: Run, judged: DataFrame, locale: str) -> DataFrame:
         "source",
         "utterance",
         "intent",
-        F.lit(None).cast(spark_schema(TRAINING_SETS)["slots"].dataType).alias("slots"),
+        F.lit(None).cast(_type("intents")).alias("intents"),
+        F.lit(None).cast(_type("slots")).alias("slots"),
         "weight",
         "stratum",
         _hash("interaction_id").alias("group_id"),
@@ -177,10 +217,16 @@ def _run(run: Run) -> None:
         spark_schema(TRAINING_SETS, "snapshot_id", "run_id"),
     )
     known = {formulation_id(row.locale, normalise(row.utterance)) for row in mine}
-    labels = run.read("pseudo_labels").where((F.col("status") == "accepted") & (F.col("locale") == locale))
+    every = run.read("pseudo_labels").where(F.col("locale") == locale)
+    labels = every.where("status = 'accepted'")
+    # As many users as a label needs are behind the likeliest intent of these, too.
+    floor, taken = run.settings.labels.vote_floor, run.settings.training.contested > 0
+    divided = every.where((F.col("status") == "contested") & (F.col("users") >= floor) & F.lit(taken))
     of_gold = run.spark.createDataFrame([(name,) for name in sorted(known)], "formulation_id string")
-    judged = _judged(run, labels, of_gold, locale).persist()  # read by three frames of gate rows
-    rows = gold_rows.unionByName(_labelled(run, labels, of_gold)).unionByName(_gate_rows(run, judged, locale))
+    teaching = labels.select("formulation_id").union(divided.select("formulation_id")).union(of_gold)
+    judged = _judged(run, teaching, locale).persist()  # read by three frames of gate rows
+    mined = _labelled(run, labels, of_gold).unionByName(_contested(run, divided, of_gold))
+    rows = gold_rows.unionByName(mined).unionByName(_gate_rows(run, judged, locale))
     rows = rows.withColumn("snapshot_id", F.lit(run.run_id))
     examples = run.write(TRAINING_SETS, rows, f"snapshot_id = '{run.run_id}'")
     judged.unpersist()
@@ -190,6 +236,10 @@ def _run(run: Run) -> None:
     in_gold = run.rows("pseudo_labels", there & pc.field("formulation_id").isin(pa.array(sorted(known), pa.string())))
     kept = sum(n for (source, _), n in of_split.items() if source == "pseudo_label")
     run.count(accepted=accepted, also_in_gold=in_gold, over_cluster_cap=accepted - in_gold - kept, examples=examples)
+    contested = (pc.field("status") == "contested") & (pc.field("locale") == locale) & (pc.field("users") >= floor)
+    found = run.rows("pseudo_labels", contested) if taken else 0
+    # In gold, in a cluster that steers, or over the cap.
+    run.count(contested=found, contested_left_out=found - of_split["contested", "train"])
     run.count(**{f"{source}.{split}": n for (source, split), n in sorted(of_split.items())})
     run.details["snapshot_id"] = run.run_id
     labelled = run.lake.manifest("pseudo_labels")
@@ -222,7 +272,7 @@ Pseudo-labels mined from users' own rephrases, mixed with annotated examples. No
   in wordings without a label, are the `gate` split.
 - Every pseudo-label has at least {run.settings.labels.vote_floor} distinct pseudonyms behind its intent,
   users of near wordings counted in.
-- Rows whose `slots` are null train the intent only.
+- Rows whose `slots` are null train the intent only. Those from `contested` wordings train a distribution (`intents`).
 
 | rows | number |
 |---|---|

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from retrain.bio import encode_bio, tokens_of
-from retrain.data import Example
+from retrain.data import MINED, Example
 from retrain.encoder import SubwordVectors
 from retrain.model import CHAR_WIDTHS, Batch
 from retrain.vocabulary import CHAR_SPECIALS, UNKNOWN, Vocabulary
@@ -38,6 +38,11 @@ class Lexicon:
 
     def __len__(self) -> int:
         return len(self._index)
+
+    @property
+    def intents(self) -> int:
+        """How many the vocabulary has."""
+        return len(self._vocabulary.intents)
 
     def add(self, words: Sequence[str]) -> None:
         """Add the words that are new."""
@@ -82,19 +87,21 @@ class Lexicon:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A training example as indices; `tags` is None where the tagger is masked, `mined` true of a pseudo-label."""
+    """A training example as indices; `tags` is None where the tagger is masked, `mined` true of what nobody annotated,
+    `soft` the probabilities of intents where they are the target."""
 
     words: np.ndarray
     intent: int
     tags: np.ndarray | None
     weight: float
     mined: bool = False
+    soft: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What B utterances should give: `intents` (B,), `tags` (B, L), weights of the two losses (B,), and whether nobody
-    annotated them (B,)."""
+    """What B utterances should give: `intents` (B, I), rows summing to 1, `tags` (B, L), weights of the two losses
+    (B,), and whether nobody annotated them (B,)."""
 
     intents: Tensor
     tags: Tensor
@@ -107,7 +114,7 @@ def encode(examples: Sequence[Example], vocabulary: Vocabulary, lexicon: Lexicon
     """Examples as indices; their words are added to the lexicon. Their labels must be in the vocabulary."""
     tokens = [tokens_of(e.utterance) for e in examples]
     lexicon.add([t.text for ts in tokens for t in ts])
-    encoded = []
+    encoded, known = [], vocabulary.intent_index
     for example, ts in zip(examples, tokens, strict=True):
         tags = None
         if example.slots is not None:
@@ -118,10 +125,20 @@ def encode(examples: Sequence[Example], vocabulary: Vocabulary, lexicon: Lexicon
                 vocabulary.intent_index[example.intent],
                 tags,
                 example.weight,
-                example.source == "pseudo_label",
+                example.source in MINED,
+                tuple((known[name], p) for name, p in example.intents if name in known),
             )
         )
     return encoded
+
+
+def _intents(examples: Sequence[Encoded], intents: int) -> np.ndarray:
+    target = np.zeros((len(examples), intents), np.float32)
+    for row, example in zip(target, examples, strict=True):
+        for intent, probability in example.soft or ((example.intent, 1.0),):
+            row[intent] += probability
+        row += (1 - row.sum()) / intents
+    return target
 
 
 def batches(
@@ -144,7 +161,7 @@ def batches(
         yield (
             batch,
             Targets(
-                torch.tensor([e.intent for e in chosen]),
+                torch.from_numpy(_intents(chosen, lexicon.intents)),
                 torch.from_numpy(tags),
                 weights,
                 weights * known,

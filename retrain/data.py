@@ -13,6 +13,7 @@ from schemas.errors import InputError
 from schemas.lake import Lake
 from schemas.predictor import Interpretation, Slot
 
+MINED = ("pseudo_label", "contested")  # sources that nobody annotated
 READABLE_SPLITS = ("train", "dev")  # of annotated files: nothing in this room reads a test partition
 
 
@@ -20,8 +21,10 @@ READABLE_SPLITS = ("train", "dev")  # of annotated files: nothing in this room r
 class Example:
     """One labelled utterance.
 
-    `slots` is None where the slots are unknown: the tagger learns nothing from the example. `weight`
-    multiplies its losses. `split` is train, dev or gate; `source` gold or pseudo_label, of gate rows
+    `slots` is None where the slots are unknown: the tagger learns nothing from the example. `intents` is a
+    soft target in place of `intent`, which is then its likeliest: probabilities, and what they lack to one on any
+    intent. `weight` multiplies its losses. `split` is train, dev or gate; `source` gold, pseudo_label or
+    contested (with a soft target), of gate rows
     expected, held_out, voter or rephrased; `group` ties gate rows of one turn together, `weight` is then the
     probability that the answer served, and `stratum` says whether its wording has a label (`retrain.held_out`).
     """
@@ -35,6 +38,7 @@ class Example:
     source: str = "gold"
     group: str = ""
     stratum: str = ""
+    intents: tuple[tuple[str, float], ...] = ()
 
     @property
     def annotated(self) -> Annotated:
@@ -85,6 +89,7 @@ def read_snapshot(lake: Lake, snapshot_id: str, splits: Sequence[str] = ("train"
             row["source"],
             row["group_id"],
             row["stratum"],
+            tuple((i["intent"], i["probability"]) for i in row["intents"] or ()),
         )
         for row in sorted(rows, key=lambda row: row["example_id"])
         if row["split"] in splits
@@ -98,7 +103,10 @@ def read_snapshot(lake: Lake, snapshot_id: str, splits: Sequence[str] = ("train"
 
 def in_stable_order(examples: Iterable[Example]) -> list[Example]:
     """Sorted by content, so that training does not depend on the order in which files or rows were read."""
-    return sorted(examples, key=lambda e: (e.locale, e.utterance, e.intent, e.slots or (), e.weight, e.split, e.source))
+    return sorted(
+        examples,
+        key=lambda e: (e.locale, e.utterance, e.intent, e.slots or (), e.weight, e.split, e.source, e.intents),
+    )
 
 
 def fingerprint(examples: Iterable[Example]) -> str:
@@ -106,7 +114,8 @@ def fingerprint(examples: Iterable[Example]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for e in in_stable_order(examples):
         slots = None if e.slots is None else [(s.name, s.start, s.end) for s in e.slots]
-        digest.update(repr((e.utterance, e.locale, e.intent, slots, round(e.weight, 9), e.split)).encode())
+        said = (e.utterance, e.locale, e.intent, slots, round(e.weight, 9), e.split, *e.intents)
+        digest.update(repr(said).encode())
     return digest.hexdigest()
 
 

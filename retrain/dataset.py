@@ -64,7 +64,9 @@ def export_snapshot(lake: Lake, snapshot_id: str, folder: Path) -> dict[str, int
     rows = read_table(
         lake, "training_sets", version=lake.version("training_sets"), where=[("snapshot_id", "=", snapshot_id)]
     )
-    kept = sorted((r for r in rows if r["split"] in SPLITS), key=lambda r: r["example_id"])
+    # A contested wording has no label to hand out.
+    chosen = (r for r in rows if r["split"] in SPLITS and r["source"] != "contested")
+    kept = sorted(chosen, key=lambda r: r["example_id"])
     if not kept:
         raise InputError(f"no snapshot {snapshot_id} in the lake at {lake.path}: run `sayagain mine`")
     (folder / "data").mkdir(parents=True, exist_ok=True)
@@ -131,7 +133,8 @@ mined from users' own rephrases, {opened} of them with open slots (`annot_utt` n
 |---|---|---|
 {strata}
 
-- `weight` is the label's posterior times a concave function of how often it was spoken, the head held to its share.
+- `weight` is the label's posterior, the head held to its share.
+- Wordings on whose intent the evidence is divided train with soft targets; they have no label, and are not in here.
 - Every pseudo-label has at least {settings.get("vote_floor", "vote_floor")} distinct pseudonyms behind its cluster's
   intent: a threshold, not a proof of anonymity. The texts are users' own words: treat them as such.
 - `group_id` is a cluster (of gold: a signature); `train` and `dev` share none of a pseudo-label's clusters.

@@ -67,13 +67,13 @@ def reproducible(seed: int, threads: int) -> Iterator[None]:
 
 
 def generalised_cross_entropy(logits: Tensor, targets: Tensor, q: float) -> Tensor:
-    """(1 - p^q) / q of the target's probability p: cross entropy as q goes to 0, mean absolute error at 1. A label that
-    the model holds for very unlikely pulls less, which is what a wrong one should do.
+    """(1 - p^q) / q of the probability p that falls on the target: cross entropy as q goes to 0, mean absolute error
+    at 1. A label that the model holds for very unlikely pulls less, which is what a wrong one should do.
 
     Source: Zhang and Sabuncu 2018, "Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy
-    Labels". Shapes (B, I), (B,) -> (B,).
+    Labels". Shapes (B, I), (B, I) -> (B,).
     """
-    log_p = logits.log_softmax(-1).gather(1, targets.unsqueeze(1)).squeeze(1)
+    log_p = (logits.softmax(-1) * targets).sum(1).clamp_min(1e-30).log()
     return (1 - (q * log_p).exp()) / q
 
 

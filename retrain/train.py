@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from retrain.data import Example, fingerprint, in_stable_order, read_gold, read_snapshot
+from retrain.data import MINED, Example, fingerprint, in_stable_order, read_gold, read_snapshot
 from retrain.encoder import SubwordVectors
 from retrain.evaluate import Metrics, evaluate
 from retrain.fit import MIN_DEV, Progress, Schedule, fit, reproducible
@@ -135,18 +135,18 @@ def pretrain(
 
 
 def balanced(rows: Sequence[Example], gold_weight: float) -> list[Example]:
-    """Annotated rows at `gold_weight` beside pseudo-labels of mean weight one, shown up to `MAX_REPEATS` times as long
+    """Annotated rows at `gold_weight` beside mined rows of mean weight one, shown up to `MAX_REPEATS` times as long
     as they are fewer; unchanged where there is only one kind.
 
     Labels are wrong now and then and often leave the slots open, annotations never: many labels must not outvote a few
     annotations, nor keep the tagger from them.
     """
-    mined = [e.weight for e in rows if e.source == "pseudo_label"]
+    mined = [e.weight for e in rows if e.source in MINED]
     if not mined or len(mined) == len(rows):
         return list(rows)
     mean = max(sum(mined) / len(mined), 1e-9)
-    annotated = [replace(e, weight=e.weight * gold_weight) for e in rows if e.source != "pseudo_label"]
-    labels = [replace(e, weight=e.weight / mean) for e in rows if e.source == "pseudo_label"]
+    annotated = [replace(e, weight=e.weight * gold_weight) for e in rows if e.source not in MINED]
+    labels = [replace(e, weight=e.weight / mean) for e in rows if e.source in MINED]
     return annotated * max(1, min(MAX_REPEATS, len(labels) // len(annotated))) + labels
 
 

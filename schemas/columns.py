@@ -22,6 +22,7 @@ INTERPRETATION = pa.struct([("intent", pa.string()), ("slots", SLOTS)])
 ALTERNATIVES = list_of(pa.struct([("intent", pa.string()), ("slots", SLOTS), ("confidence", pa.float64())]))
 # One comparison or one piece of evidence: its name, the level observed, and its weight in bits (log2 m/u).
 EVIDENCE = list_of(pa.struct([("name", pa.string()), ("level", pa.string()), ("weight", pa.float64())]))
+INTENTS = list_of(pa.struct([("intent", pa.string()), ("probability", pa.float64())]))
 STRINGS = list_of(pa.string())
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.columns import ALTERNATIVES, EVIDENCE, INTERPRETATION, SLOTS, STRINGS, TIME, Table, list_of
+from schemas.columns import ALTERNATIVES, EVIDENCE, INTENTS, INTERPRETATION, SLOTS, STRINGS, TIME, Table, list_of
 from schemas.columns import LOCALE as _LOCALE
 from schemas.columns import RUN_ID as _RUN
 from schemas.columns import Column as _c
@@ -301,9 +301,9 @@ PSEUDO_LABELS = Table(
         _c("why", _S, "one sentence"),
         _c("intent", _S, "the most probable intent", True),
         _c("posterior", _F, "its probability", True),
-        _c("intents", list_of(pa.struct([("intent", _S), ("probability", _F)])), "the distribution, best first"),
+        _c("intents", INTENTS, "the distribution, best first"),
         _c("slots", SLOTS, "spans, or null where they stay open", True),
-        _c("slot_posterior", _F, "share of the slot votes for these spans", True),
+        _c("slot_posterior", _F, "probability that all of these spans are right", True),
         _c("users", _L, "distinct users behind the intent, those of near wordings counted in (50 of each)"),
         _c("own_users", _L, "distinct users behind the formulation's own votes"),
         _c("events", _L, "times it was spoken"),

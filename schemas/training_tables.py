@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.columns import LOCALE, RUN_ID, SLOTS, TIME, Column, Table
+from schemas.columns import INTENTS, LOCALE, RUN_ID, SLOTS, TIME, Column, Table
 
 _S, _F, _L, _B = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 
@@ -19,14 +19,19 @@ TRAINING_SETS = Table(
         LOCALE,
         Column("split", _S, "train, dev or gate"),
         Column(
-            "source", _S, "gold, pseudo_label; of gate rows expected, held_out, voter or rephrased: `retrain.held_out`"
+            "source",
+            _S,
+            "gold, pseudo_label or contested; of gate rows expected, held_out, voter or rephrased: `retrain.held_out`",
         ),
         Column("utterance", _S, "text"),
         Column("intent", _S, "label"),
+        Column("intents", INTENTS, "of a contested wording, its whole distribution: a soft target", True),
         Column("slots", SLOTS, "spans, or null where the tagger is masked", True),
         Column("weight", _F, "of the example in the loss; of a gate row, the probability that it served"),
         Column(
-            "stratum", _S, "head, torso or tail by how often it was spoken; gold; of gate rows labelled or unlabelled"
+            "stratum",
+            _S,
+            "head, torso or tail by how often it was spoken; gold, contested; of gate rows labelled or unlabelled",
         ),
         Column("group_id", _S, "cluster, signature of gold, or the turn whose possible answers the gate rows are"),
         RUN_ID,

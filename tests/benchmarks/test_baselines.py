@@ -79,3 +79,7 @@ def test_the_budget_puts_the_truth_in_stage_by_stage() -> None:
     assert [e.slots for e in spans] == [span, span, ()]
     assert {e.utterance for e in substituted(rows, truth, 3, 5)[3:]} == {"amsha saa moja"}
     assert {e.utterance for e in substituted(rows, truth, 4, 5)[3:]} == {"amsha saa moja", "amka saa moja"}
+    divided = row("amsha saa moja", "music_play", None, "contested")
+    for line, source in ((2, "contested"), (3, "pseudo_label")):
+        there = [e for e in substituted([*rows, divided], truth, line, 5) if e.utterance == divided.utterance]
+        assert [e.source for e in there] == [source]

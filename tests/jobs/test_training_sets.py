@@ -57,6 +57,37 @@ def test_gate_rows_are_turns_that_no_label_was_made_of(mined: Mined, tmp_path: P
     assert Counter(r["group_id"] for r in gate if r["source"] == "expected") == Counter(list(judges))
 
 
+def test_contested_wordings_teach_their_distribution_and_judge_nothing(mined: Mined, tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    shutil.copytree(mined.lake.path, lake.path)
+    found = {}
+    for weight in (0.5, 0.0):
+        chosen = settings_for(mined.folder, labels__min_posterior=0.98, training__contested=weight)
+        for step in ("pseudo_labels", "training_sets"):
+            run_step(STEPS[step], lake, chosen)
+        manifest = lake.manifest("training_sets")
+        assert manifest is not None
+        found[weight] = [r for r in read(lake, "training_sets") if r["snapshot_id"] == manifest.run_id], manifest.counts
+    labels = {r["utterance"]: r for r in read(lake, "pseudo_labels") if r["locale"] == LOCALE}
+    rows, counts = found[0.5]
+    divided = [r for r in rows if r["source"] == "contested"]
+    floor = settings_for(mined.folder).labels.vote_floor
+    assert len(divided) > 3
+    assert counts["contested"] == counts["contested_left_out"] + len(divided)
+    for row in divided:
+        label = labels[row["utterance"]]
+        assert (label["status"], row["split"], row["slots"], row["weight"]) == ("contested", "train", None, 0.5)
+        assert label["users"] >= floor
+        assert row["intents"] == label["intents"]
+    steering = {r["group_id"] for r in rows if r["split"] == "dev" and r["source"] == "pseudo_label"}
+    assert not steering & {r["group_id"] for r in divided}
+    judges = {r["utterance"] for r in rows if r["source"] == "voter"}
+    assert not judges & {r["utterance"] for r in divided}
+    assert not [r for r in found[0.0][0] if r["source"] == "contested"]
+    assert found[0.0][1]["contested"] == 0
+    assert len({r["utterance"] for r in found[0.0][0] if r["source"] == "voter"}) > len(judges)
+
+
 def test_what_gate_rows_say_of_held_out_turns_is_right(mined: Mined) -> None:
     gate = [row for row in snapshot(mined) if row["split"] == "gate"]
     held_out = {row["group_id"] for row in gate if row["source"] == "held_out"}

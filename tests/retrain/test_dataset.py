@@ -23,6 +23,9 @@ def lake(tmp_path: Path) -> Lake:
         *toy_rows(10, 2, "en-US"),
         *toy_rows(8, 3, "xx-XX", "dev"),
         Example("something open", "xx-XX", "weather_query", None, 0.5, "train", "pseudo_label"),
+        Example(
+            "divided", "xx-XX", "weather_query", None, 0.5, "train", "contested", intents=(("weather_query", 0.2),)
+        ),
         *toy_rows(5, 4, "xx-XX", "gate"),
     ]
     version = append_rows(made, "training_sets", [snapshot_row("s1", i, e) for i, e in enumerate(rows)])
@@ -36,6 +39,8 @@ def test_massives_own_format(lake: Lake, tmp_path: Path) -> None:
     wanted = {(e.utterance, e.intent, e.slots) for e in [*toy_rows(30, 1, "xx-XX"), *toy_rows(10, 2)]}
     assert {(r.utterance, r.interpretation.intent, r.interpretation.slots) for r in read} == wanted
     assert "something open" in (tmp_path / "out" / "train.intents.jsonl").read_text(encoding="utf-8")
+    for kind in ("train.jsonl", "train.intents.jsonl"):
+        assert "divided" not in (tmp_path / "out" / kind).read_text(encoding="utf-8")
     assert "41 annotated" not in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 

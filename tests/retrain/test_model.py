@@ -42,6 +42,38 @@ def test_a_toy_language_is_learnt(toy_model: TorchPredictor) -> None:
     assert figures.slot_f1 > 0.9
 
 
+def test_a_contested_wording_teaches_its_whole_distribution() -> None:
+    said = [("alarm_set", 0.5), ("music_play", 0.3)]
+    vocabulary = Vocabulary().grown(toy_rows(60, 1))
+    lexicon = Lexicon(vocabulary, None)
+    rows = [
+        Example("blip", "xx-XX", "alarm_set", None, source="contested", intents=(*said, ("unheard_of", 0.1))),
+        Example("blip", "xx-XX", "taxi_book", None),
+    ]
+    ((_, targets),) = batches(encode(rows, vocabulary, lexicon), lexicon, 8, np.random.default_rng(1))
+    soft, hard = sorted(targets.intents.tolist(), key=max)
+    assert sum(soft) == pytest.approx(1)
+    at = vocabulary.intent_index
+    assert [soft[at[name]] for name in ("alarm_set", "music_play", "taxi_book")] == pytest.approx([0.55, 0.35, 0.05])
+    assert hard == [float(i == at["taxi_book"]) for i in range(len(at))]
+    assert targets.mined.tolist().count(True) == 1
+
+
+def test_a_model_learns_how_divided_users_are() -> None:
+    settings = toy_settings()
+    start = pretrain(settings, toy_rows(200, 1))
+    soft = (("alarm_set", 0.6), ("music_play", 0.4))
+    divided = [Example(f"blip blop {n}", "xx-XX", "alarm_set", None, 1.0, "train", "contested", intents=soft)
+               for n in ("one", "two", "three", "four")] * 10  # fmt: skip
+    model = finetune(settings, start, [*toy_rows(40, 2, "xx-XX"), *divided], locale="xx-XX")
+    (found,) = model.predict(["blip blop one"])
+    shares = {found.interpretation.intent: found.confidence} | {
+        guess.intent: confidence for guess, confidence in found.alternatives
+    }
+    assert shares["alarm_set"] == pytest.approx(0.6, abs=0.12)
+    assert shares["music_play"] == pytest.approx(0.4, abs=0.12)
+
+
 def test_crf_agrees_with_enumeration() -> None:
     torch.manual_seed(1)
     tags, lengths = 5, torch.tensor([4, 1, 3])

@@ -72,6 +72,7 @@ def snapshot_row(snapshot_id: str, number: int, example: Example) -> dict[str, o
         "source": example.source,
         "utterance": example.utterance,
         "intent": example.intent,
+        "intents": [{"intent": n, "probability": p} for n, p in example.intents] or None,
         "slots": slots,
         "weight": example.weight,
         "stratum": example.stratum,
