@@ -27,6 +27,7 @@ def add_to(bench: typer.Typer) -> None:
     bench.command("slots")(slots)
     bench.command("budget")(budget)
     bench.command("label-models")(label_models)
+    bench.command("label-quality")(label_quality)
 
 
 def _options(out: Path, work: Path | None, **chosen: Any) -> Any:
@@ -184,14 +185,11 @@ def label_models(
 ) -> None:
     """The posterior beside a weighted majority and a label model, on a loop's last labels and the truth."""
     from benchmarks.label_models import WAYS, compare_label_models
-    from schemas.errors import InputError
+
+    locale, folder = _played(work, arm)
+    floor = context.obj.settings().labels.vote_floor
     from schemas.lake import Lake
 
-    if not (work / "loop.json").is_file():
-        raise InputError(f"{work} holds no loop: run `sayagain bench loop --work {work}` first")
-    locale = json.loads((work / "loop.json").read_text(encoding="utf-8"))["locale"]
-    folder = work / "arms" / arm
-    floor = context.obj.settings().labels.vote_floor
     told = compare_label_models(Lake(folder / "lake").open(), folder / "truth", locale, floor)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(told, indent=1), encoding="utf-8")
@@ -201,3 +199,43 @@ def label_models(
         ("", "precision of as many", "of all", "calibration error"),
         [(kind, *(percent(told[kind][n]) for n in names)) for kind in WAYS],
     )
+
+
+def label_quality(
+    context: typer.Context,
+    work: Annotated[Path, typer.Argument(help="The folder of a loop.")],
+    out: Annotated[Path, typer.Option(help="The report, JSON.")],
+    arm: Annotated[str, typer.Option(help="Whose lake.")] = "ours",
+) -> None:
+    """Whether a loop's last labels are as often right as they say: intents, spans and whole answers."""
+    from benchmarks.label_quality import label_quality as judged
+    from schemas.lake import Lake
+
+    locale, folder = _played(work, arm)
+    floor = context.obj.settings().labels.vote_floor
+    told = judged(Lake(folder / "lake").open(), folder / "truth", locale, floor)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    headings = {
+        "intents": f"intents by posterior, {floor} users or more",
+        "intents_of_few": "intents by posterior, fewer users",
+        "spans": "all spans right, by slot posterior (intent right, slots settled)",
+        "answers": "all slots right, by the friction of the answer's turns (intent right)",
+    }
+    for name, heading in headings.items():
+        metric_rows(
+            f"{locale}: {heading}",
+            ("from", "mean", "count", "right, percent"),
+            [(f"{row['from']:.1f}", f"{row['mean']:.2f}", f"{row['count']:,}", percent(row["right"]))
+             for row in told[name]],
+        )  # fmt: skip
+
+
+def _played(work: Path, arm: str) -> tuple[str, Path]:
+    """The locale of a loop, and the folder of one of its arms."""
+    from schemas.errors import InputError
+
+    folder = work / "arms" / arm
+    if not (work / "loop.json").is_file() or not (folder / "lake").is_dir():
+        raise InputError(f"{work} holds no loop with the arm {arm}: run `sayagain bench loop --work {work}` first")
+    return json.loads((work / "loop.json").read_text(encoding="utf-8"))["locale"], folder
