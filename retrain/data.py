@@ -89,7 +89,7 @@ def read_snapshot(lake: Lake, snapshot_id: str, splits: Sequence[str] = ("train"
             row["source"],
             row["group_id"],
             row["stratum"],
-            tuple((i["intent"], i["probability"]) for i in row["intents"] or ()),
+            tuple((i["intent"], i["probability"]) for i in row.get("intents") or ()),
         )
         for row in sorted(rows, key=lambda row: row["example_id"])
         if row["split"] in splits
