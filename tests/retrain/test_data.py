@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from toy_language import snapshot_row, toy_rows
 
@@ -12,6 +13,7 @@ from schemas.annotated import write_annotated
 from schemas.errors import InputError
 from schemas.lake import Lake, Manifest
 from schemas.predictor import Slot
+from schemas.tables import BY_NAME
 
 
 def test_a_snapshot_is_read_at_its_published_version(lake: Lake) -> None:
@@ -75,3 +77,13 @@ def test_many_labels_do_not_outvote_a_few_annotations() -> None:
     assert shown == MAX_REPEATS < 50  # but within a bound
     assert balanced(gold, 3.0) == gold
     assert balanced(mined, 3.0) == mined
+
+
+def test_a_snapshot_of_an_older_program_has_no_soft_targets(lake: Lake) -> None:
+    from deltalake import write_deltalake
+
+    row = Example("wake me", "de-DE", "alarm", None, 0.25, "train", "pseudo_label", "c1")
+    table = pa.Table.from_pylist([snapshot_row("s1", 0, row)], schema=BY_NAME["training_sets"].arrow)
+    write_deltalake(str(lake.table("training_sets")), table.drop_columns(["intents"]))
+    lake.publish(Manifest("training_sets", "r", {}, {"training_sets": 0}))
+    assert read_snapshot(lake, "s1") == [row]
