@@ -12,7 +12,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import log2
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +39,11 @@ LINES = (
 
 @dataclass(frozen=True)
 class Meant:
-    """What users meant by a formulation in one spelling, how often they said it and how many they were."""
+    """What users meant by a formulation in one spelling, and how many they were."""
 
     utterance: str
     intent: str
     slots: tuple[Slot, ...]
-    events: int
     users: int
 
 
@@ -66,7 +64,7 @@ def meanings(lake: Lake, truth: dict[str, dict[str, Any]], locale: str) -> dict[
     found = {}
     for name, counts in seen.items():
         (utterance, intent, slots), _ = max(counts.items(), key=lambda item: (item[1], str(item[0])))
-        found[name] = Meant(utterance, intent, slots, counts.total(), len(users[name]))
+        found[name] = Meant(utterance, intent, slots, len(users[name]))
     return found
 
 
@@ -95,7 +93,7 @@ def substituted(rows: list[Example], truth: dict[str, Meant], line: int, floor: 
             made.append(replace(row, utterance=meant.utterance, intent=meant.intent, slots=meant.slots))
     if line >= 3 and rows:
         made += [
-            Example(m.utterance, rows[0].locale, m.intent, m.slots, 1 + log2(m.events), "train", "pseudo_label")
+            Example(m.utterance, rows[0].locale, m.intent, m.slots, 1.0, "train", "pseudo_label")
             for name, m in sorted(truth.items())
             if name not in labelled and (line == 4 or m.users >= floor)
         ]

@@ -63,7 +63,7 @@ def test_the_budget_puts_the_truth_in_stage_by_stage() -> None:
     span = (Slot("time", "saa moja", 8, 16),)
 
     def meant(text: str, intent: str, users: int) -> tuple[str, Meant]:
-        return formulation_id("sw-KE", normalise(text)), Meant(text, intent, span, 4, users)
+        return formulation_id("sw-KE", normalise(text)), Meant(text, intent, span, users)
 
     users = {"niamshe saa moja": 9, "kengele saa moja": 9, "amsha saa moja": 6, "amka saa moja": 2}
     truth = dict(meant(text, "alarm_set", n) for text, n in users.items())
