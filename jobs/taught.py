@@ -54,8 +54,7 @@ def taught(run: Run) -> DataFrame | None:
         return None
     version = run.lake.version("training_sets")
     sets = run.spark.read.format("delta").option("versionAsOf", version).load(str(run.lake.table("training_sets")))
-    mined = F.col("source").isin("pseudo_label", "contested")
-    labels = sets.where(mined & F.col("snapshot_id").isin(sorted(set(of_model.values()))))
+    labels = sets.where((F.col("source") == "pseudo_label") & F.col("snapshot_id").isin(sorted(set(of_model.values()))))
     told = labels.select("snapshot_id", "locale", "utterance", F.col("slots").isNotNull().alias("slots_too"))
     named = told.mapInArrow(_formulations, "snapshot_id string, formulation_id string, slots_too boolean")
     models = run.spark.createDataFrame(sorted(of_model.items()), "model_version string, snapshot_id string")
