@@ -1,8 +1,8 @@
 """What a loop is compared with: other ways to label the same log, published in place of the step's labels.
 
-Every baseline sees the pipeline's own turns, pairs and floor of users, so that only the labelling differs; self-training
-alone knows no floor, and trains on what a single user said. No baseline has clusters, slot evidence or friction-weighted
-votes.
+Every baseline sees the pipeline's own turns, pairs and floor of users, so that only the labelling differs; but
+self-training knows no floor, and trains on what a single user said. No baseline has clusters, slot evidence or
+friction-weighted votes.
 """
 
 from __future__ import annotations
