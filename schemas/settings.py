@@ -158,8 +158,8 @@ class TrainingSettings(_Section):
     # q of the generalised cross entropy of pseudo-labels' intents (Zhang and Sabuncu 2018); 0 is cross entropy.
     forgiving: Share = 0.0
     # Weight of wordings on whose intent the evidence is divided, beside labels at their posterior: they teach the whole
-    # distribution. 0 leaves them out.
-    contested: Share = 0.5
+    # distribution. 0 leaves them out: docs/learning.md.
+    contested: Share = 0.0
 
 
 class GateSettings(_Section):
