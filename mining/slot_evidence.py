@@ -250,16 +250,15 @@ def sighting(
             own[vote.intent, vote.values].append(vote)
         elif vote.intent == intent and not vote.taught:
             said[vote.values] = max(said[vote.values], vote.right)
-    taggings, served = [], []
+    taggings: list[Tagging] = []
+    served: dict[Tags, list[float]] = defaultdict(list)  # values that are spelt otherwise have the same tags
     for (voted, values), answers_of in sorted(own.items()):
         tags = carried(utterance, tokens, values)
         if not all(vote.taught for vote in answers_of):
             name, weight = ("own", 1.0) if voted == intent else ("other", 0.7)
             taggings.append(Tagging(name, tags, weight))
-        bits = [vote.bits for vote in answers_of if vote.bits is not None]
-        if voted == intent and bits and None not in tags:
-            # Friction is fitted wording by wording: the users of one answer show the same.
-            served.append((tags, sum(bits) / len(bits)))
+        if voted == intent and None not in tags:
+            served[tags] += [vote.bits for vote in answers_of if vote.bits is not None]
     best = sorted(said.items(), key=lambda item: (-round(item[1], 9), item[0]))[:_TARGETS]
     taggings += [Tagging("rephrase", carried(utterance, tokens, values), min(support, 1.0)) for values, support in best]
     for slot, answer, users in sorted(answers):
@@ -272,7 +271,9 @@ def sighting(
         if other != normal:
             others[other] = max(others.get(other, 0.0), probability)
     stay, total = kept(normal, others)
-    clearest = sorted(served, key=lambda answer: (-abs(round(answer[1], 9)), str(answer[0])))[:_SERVED]
+    # Friction is fitted wording by wording: the users of one answer show the same.
+    means = [(tags, sum(bits) / len(bits)) for tags, bits in served.items() if bits]
+    clearest = sorted(means, key=lambda answer: (-abs(round(answer[1], 9)), str(answer[0])))[:_SERVED]
     return Sighting(normal, intent, tuple(taggings), stay, total, served=tuple(clearest))
 
 

@@ -110,6 +110,14 @@ def test_what_a_model_was_taught_is_no_tagging_but_its_users_still_speak() -> No
     assert found.served == ((("O", "O", "B-time", "I-time"), 3.0),)
 
 
+def test_values_spelt_two_ways_are_one_answer() -> None:
+    votes = [
+        Vote("own", "alarm_set", (("time", value),), bits=bits) for value, bits in (("saa moja", 2), ("Saa Moja", 4))
+    ]
+    found = sighting("weka kengele Saa moja", "alarm_set", votes, (), ())
+    assert found.served == ((("O", "O", "B-time", "I-time"), 3.0),)
+
+
 def test_an_answer_of_which_not_all_values_are_found_was_not_served_in_these_words() -> None:
     half = Vote("own", "alarm_set", (("time", "saa moja"), ("date", "kesho")), bits=3.0)
     assert sighting("weka kengele saa moja", "alarm_set", [half], (), ()).served == ()
