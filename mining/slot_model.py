@@ -75,7 +75,8 @@ class SlotModel:
             paths, scores = best(emitted, moves, batch.mask, 1 + max(map(len, served)))
             for b, row in enumerate(batch.rows):
                 n = len(sightings[row].tokens)
-                share = {tuple(p[:n].tolist()): np.exp(s - total[b]) for p, s in zip(paths[b], scores[b], strict=True)}
+                found_here = zip(paths[b], scores[b], strict=True)  # fewer than asked for where there are fewer
+                share = {tuple(p[:n].tolist()): np.exp(s - total[b]) for p, s in found_here if np.isfinite(s)}
                 posterior = heard(share, served[b], self.trust)
                 path = max(posterior, key=lambda p: (round(posterior[p], 9), p))
                 found[row] = tuple(names[k] for k in path), posterior[path]

@@ -119,6 +119,14 @@ def test_users_who_refuse_an_answer_teach_its_slots() -> None:
     assert not [p for _, p in refused if p > 0.5]
 
 
+def test_an_intent_without_slots_is_settled_beside_one_that_was_answered() -> None:
+    """Only one sequence exists, and it must not be lost where more were asked for."""
+    bare = [Sighting(("habari", "yako"), "greet"), Sighting(("habari",), "greet", served=((("O",), 3.0),))]
+    decoded = fit_slots([*noisy(), *bare], RATES | {"greet": {}}).decode(bare)
+    assert [tags for tags, _ in decoded] == [("O", "O"), ("O",)]
+    assert min(p for _, p in decoded) > 0.9
+
+
 def test_a_few_annotated_utterances_and_answers_anchor_a_log_without_a_tagger() -> None:
     sightings = [replace(s, taggings=()) for s in noisy()]
     taught = [annotated(text, intent, slots) for intent, text, slots in planted()[::9]]
