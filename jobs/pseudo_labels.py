@@ -30,6 +30,7 @@ import mining.served_answers
 import mining.slot_evidence
 import mining.slot_model
 import mining.slot_rates
+import mining.slot_types
 import mining.slots
 import mining.votes
 from jobs.encoder import gold_stamp
@@ -47,7 +48,8 @@ from jobs.votes import (
     votes_of,
 )
 from mining.slot_evidence import Sighting, Vote, annotated, in_frames, sighting, spans_of, words
-from mining.slot_model import SlotModel, allowed_slots, fit_slots, heard_slots, rarely_bare
+from mining.slot_model import SlotModel, fit_slots
+from mining.slot_types import allowed_slots, heard_slots, rarely_bare
 from mining.votes import Label, Member, label_formulation, tallied
 from schemas.annotated import Annotated, read_annotated
 from schemas.settings import LabelSettings
@@ -330,6 +332,7 @@ STEP = Step(
         mining.slot_evidence,
         mining.slot_model,
         mining.slot_rates,
+        mining.slot_types,
         mining.hidden_markov,
     ),
     run=_run,

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from jobs.pseudo_labels import _STAGED, _settle, _Slots
 from mining.slot_evidence import annotated, in_frames, sighting
-from mining.slot_model import allowed_slots, fit_slots, rarely_bare
+from mining.slot_model import fit_slots
+from mining.slot_types import allowed_slots, rarely_bare
 from schemas.annotated import Annotated, parse_markup
 from schemas.predictor import Interpretation
 

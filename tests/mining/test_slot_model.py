@@ -15,11 +15,9 @@ from mining.slot_model import (
     _batches,
     _emissions,
     _moves,
-    allowed_slots,
     fit_slots,
-    heard_slots,
-    rarely_bare,
 )
+from mining.slot_types import allowed_slots, heard_slots, rarely_bare
 from schemas.predictor import Slot
 
 FRAMES = {
