@@ -21,12 +21,12 @@ READABLE_SPLITS = ("train", "dev")  # of annotated files: nothing in this room r
 class Example:
     """One labelled utterance.
 
-    `slots` is None where the slots are unknown: the tagger learns nothing from the example. `intents` is a
-    soft target in place of `intent`, which is then its likeliest: probabilities, and what they lack to one on any
-    intent. `weight` multiplies its losses. `split` is train, dev or gate; `source` gold, pseudo_label or
-    contested (with a soft target), of gate rows
-    expected, held_out, voter or rephrased; `group` ties gate rows of one turn together, `weight` is then the
-    probability that the answer served, and `stratum` says whether its wording has a label (`retrain.held_out`).
+    `slots` is None where the slots are unknown: the tagger learns nothing from the example. `intents` is a soft
+    target in place of `intent`, which is then its likeliest: probabilities, and what they lack to one on any
+    intent. `weight` multiplies its losses. `split` is train, dev or gate; `source` gold, pseudo_label or contested
+    (with a soft target), of gate rows expected, held_out, voter or rephrased; `group` ties gate rows of one turn
+    together, `weight` is then the probability that the answer served, and `stratum` says whether its wording has a
+    label (`retrain.held_out`).
     """
 
     utterance: str

@@ -64,7 +64,7 @@ def export_snapshot(lake: Lake, snapshot_id: str, folder: Path) -> dict[str, int
     rows = read_table(
         lake, "training_sets", version=lake.version("training_sets"), where=[("snapshot_id", "=", snapshot_id)]
     )
-    # A contested wording has no label to hand out.
+    contested = sum(r["source"] == "contested" for r in rows)
     chosen = (r for r in rows if r["split"] in SPLITS and r["source"] != "contested")
     kept = sorted(chosen, key=lambda r: r["example_id"])
     if not kept:
@@ -83,7 +83,7 @@ def export_snapshot(lake: Lake, snapshot_id: str, folder: Path) -> dict[str, int
     manifest = lake.snapshots / snapshot_id / "manifest.json"
     described = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
     (folder / "manifest.json").write_text(json.dumps(described, indent=1, sort_keys=True), encoding="utf-8")
-    (folder / "README.md").write_text(_card(snapshot_id, kept, written, described), encoding="utf-8")
+    (folder / "README.md").write_text(_card(snapshot_id, kept, written, described, contested), encoding="utf-8")
     return written
 
 
@@ -103,7 +103,13 @@ def _write(path: Path, records: Sequence[dict[str, Any]]) -> None:
             lines.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
-def _card(snapshot_id: str, rows: Sequence[dict[str, Any]], written: dict[str, int], manifest: dict[str, Any]) -> str:
+def _card(
+    snapshot_id: str,
+    rows: Sequence[dict[str, Any]],
+    written: dict[str, int],
+    manifest: dict[str, Any],
+    contested: int,
+) -> str:
     locales = sorted({r["locale"] for r in rows})
     languages = "\n".join(f"- {name}" for name in sorted({locale.split("-")[0] for locale in locales}))
     files = "\n".join(f"  - split: {split}\n    path: data/{split}.parquet" for split in written)
@@ -134,7 +140,7 @@ mined from users' own rephrases, {opened} of them with open slots (`annot_utt` n
 {strata}
 
 - `weight` is the label's posterior, the head held to its share.
-- Wordings on whose intent the evidence is divided train with soft targets; they have no label, and are not in here.
+- Left out: {contested} wordings on whose intent the evidence is divided; they train with soft targets.
 - Every pseudo-label has at least {settings.get("vote_floor", "vote_floor")} distinct pseudonyms behind its cluster's
   intent: a threshold, not a proof of anonymity. The texts are users' own words: treat them as such.
 - `group_id` is a cluster (of gold: a signature); `train` and `dev` share none of a pseudo-label's clusters.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sayagain.show import console, metric_rows, percent, working
+from sayagain.show import console, metric_rows, percent, working, write_json
+
+if TYPE_CHECKING:
+    from schemas.lake import Lake
 
 Massive = Annotated[Path, typer.Option(help="A MASSIVE-format folder (plain or .gz).")]
 Source = Annotated[str, typer.Option(help="The mature language.")]
@@ -80,8 +83,7 @@ def loop(
         told = run_loop(settings, options, say)
     from benchmarks.loop_figure import write_figure
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(told, indent=1, ensure_ascii=False), encoding="utf-8")
+    write_json(out, told)
     write_figure(told, out.with_suffix(".html"))
     show_loop(told)
     console.print(f"{out} has every figure, {out.with_suffix('.html')} the curves.")
@@ -166,8 +168,7 @@ def budget(
             lambda line: progress.update(progress.task_ids[0], description=line),
             arm,
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    write_json(out, told)
     names = ("intent_accuracy", "slot_f1", "exact_match")
     rows = [
         (line["line"], line.get("labels", ""), *(percent(line[n]) for n in names),
@@ -186,13 +187,9 @@ def label_models(
     """The posterior beside a weighted majority and a label model, on a loop's last labels and the truth."""
     from benchmarks.label_models import WAYS, compare_label_models
 
-    locale, folder = _played(work, arm)
-    floor = context.obj.settings().labels.vote_floor
-    from schemas.lake import Lake
-
-    told = compare_label_models(Lake(folder / "lake").open(), folder / "truth", locale, floor)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    lake, truth, locale = _played(work, arm)
+    told = compare_label_models(lake, truth, locale, context.obj.settings().labels.vote_floor)
+    write_json(out, told)
     names = ("precision", "precision_of_all", "calibration_error")
     metric_rows(
         f"{locale}: {told['compared']} formulations, {told['accepted']} accepted, percent",
@@ -209,13 +206,11 @@ def label_quality(
 ) -> None:
     """Whether a loop's last labels are as often right as they say: intents, spans and whole answers."""
     from benchmarks.label_quality import label_quality as judged
-    from schemas.lake import Lake
 
-    locale, folder = _played(work, arm)
+    lake, truth, locale = _played(work, arm)
     floor = context.obj.settings().labels.vote_floor
-    told = judged(Lake(folder / "lake").open(), folder / "truth", locale, floor)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    told = judged(lake, truth, locale, floor)
+    write_json(out, told)
     headings = {
         "intents": f"intents by posterior, {floor} users or more",
         "intents_of_few": "intents by posterior, fewer users",
@@ -231,11 +226,13 @@ def label_quality(
         )  # fmt: skip
 
 
-def _played(work: Path, arm: str) -> tuple[str, Path]:
-    """The locale of a loop, and the folder of one of its arms."""
+def _played(work: Path, arm: str) -> tuple[Lake, Path, str]:
+    """The lake of one arm of a loop, its truth, and the loop's locale."""
     from schemas.errors import InputError
+    from schemas.lake import Lake
 
     folder = work / "arms" / arm
     if not (work / "loop.json").is_file() or not (folder / "lake").is_dir():
         raise InputError(f"{work} holds no loop with the arm {arm}: run `sayagain bench loop --work {work}` first")
-    return json.loads((work / "loop.json").read_text(encoding="utf-8"))["locale"], folder
+    locale = json.loads((work / "loop.json").read_text(encoding="utf-8"))["locale"]
+    return Lake(folder / "lake").open(), folder / "truth", locale

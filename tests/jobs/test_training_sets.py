@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from deltalake import DeltaTable, write_deltalake
 from mined_lake import Mined, Remade, settings_for
 from planted_log import LOCALE, WRONG, read
 
@@ -86,6 +87,23 @@ def test_contested_wordings_teach_their_distribution_and_judge_nothing(mined: Mi
     assert not [r for r in found[0.0][0] if r["source"] == "contested"]
     assert found[0.0][1]["contested"] == 0
     assert len({r["utterance"] for r in found[0.0][0] if r["source"] == "voter"}) > len(judges)
+
+
+def test_a_lake_of_an_older_program_gets_the_new_column(mined: Mined, tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    shutil.copytree(mined.lake.path, lake.path)
+    path = str(lake.table("training_sets"))
+    before = DeltaTable(path).to_pyarrow_table()
+    write_deltalake(
+        path, before.drop_columns(["intents"]), mode="overwrite", schema_mode="overwrite", partition_by=["snapshot_id"]
+    )
+    run_step(STEPS["training_sets"], lake, settings_for(mined.folder, training__head_share=0.3))
+    manifest = lake.manifest("training_sets")
+    assert manifest is not None
+    rows = read(lake, "training_sets")
+    assert {r["intents"] for r in rows} == {None}
+    assert sum(r["snapshot_id"] != manifest.run_id for r in rows) == len(before)
+    assert sum(r["snapshot_id"] == manifest.run_id for r in rows) > 0
 
 
 def test_what_gate_rows_say_of_held_out_turns_is_right(mined: Mined) -> None:

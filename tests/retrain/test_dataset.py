@@ -41,6 +41,7 @@ def test_massives_own_format(lake: Lake, tmp_path: Path) -> None:
     assert "something open" in (tmp_path / "out" / "train.intents.jsonl").read_text(encoding="utf-8")
     for kind in ("train.jsonl", "train.intents.jsonl"):
         assert "divided" not in (tmp_path / "out" / kind).read_text(encoding="utf-8")
+    assert "Left out: 1 wordings" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "41 annotated" not in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 

@@ -13,6 +13,7 @@ from retrain.batches import Lexicon, batches, encode
 from retrain.data import Example
 from retrain.encoder import SubwordVectors
 from retrain.evaluate import evaluate
+from retrain.fit import generalised_cross_entropy
 from retrain.model import (
     Architecture,
     Network,
@@ -72,6 +73,17 @@ def test_a_model_learns_how_divided_users_are() -> None:
     }
     assert shares["alarm_set"] == pytest.approx(0.6, abs=0.12)
     assert shares["music_play"] == pytest.approx(0.4, abs=0.12)
+
+
+def test_generalised_cross_entropy_lies_between_cross_entropy_and_absolute_error() -> None:
+    torch.manual_seed(3)
+    logits, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 1, 2])
+    hard = torch.nn.functional.one_hot(labels, 4).float()
+    p = logits.softmax(-1)[torch.arange(6), labels]
+    assert torch.allclose(generalised_cross_entropy(logits, hard, 1e-4), -p.log(), atol=1e-3)
+    assert torch.allclose(generalised_cross_entropy(logits, hard, 1.0), 1 - p)
+    soft = torch.full((6, 4), 0.25)
+    assert torch.allclose(generalised_cross_entropy(logits, soft, 1.0), torch.full((6,), 0.75))
 
 
 def test_crf_agrees_with_enumeration() -> None:
