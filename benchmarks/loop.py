@@ -39,7 +39,7 @@ from simulator.population import Population, population
 
 Say = Callable[[str], None]
 ARMS = ("ours", "ours-monolingual", "projected-slots", "majority", "marupa", "accepted-only", "self-training")
-_SHARED = ("turns", "rephrase_pairs")  # steps that no arm changes
+SHARED = ("turns", "rephrase_pairs")  # steps that no arm changes
 _RESAMPLES = 1000
 _HEAD, _TORSO = 0.5, 0.8  # share of the train utterances that the most frequent intents have up to here
 
@@ -71,7 +71,7 @@ class LoopOptions:
     population: str = "launch"
     users: int = 500
     sample: int | None = None
-    arms: tuple[str, ...] = ARMS
+    arms: tuple[str, ...] = ("ours",)
     train_encoder: bool = False
 
     def check(self) -> None:
@@ -131,7 +131,8 @@ class Loop:
         out.mkdir(parents=True, exist_ok=True)
         mark.write_text(json.dumps(mine, indent=1), encoding="utf-8")
 
-    def _of(self, lake: Path, arm: str = "ours") -> Settings:
+    def of(self, lake: Path, arm: str = "ours") -> Settings:
+        """The settings of one arm on one lake."""
         settings = self.settings.model_copy(update={"lake": lake})
         if arm == "ours-monolingual":
             settings = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"parallel": ()})})
@@ -148,14 +149,14 @@ class Loop:
         if not told.is_file():
             self.say("launch: training")
             lake = Lake(folder / "lake").open(create=True)
-            made = train(self._of(lake.path), lake)
+            made = train(self.of(lake.path), lake)
             made.predictor.save(folder / "model")
             told.write_text(json.dumps([made.snapshot_id, made.examples, made.seconds, made.run_id]), encoding="utf-8")
         snapshot, examples, seconds, run_id = json.loads(told.read_text(encoding="utf-8"))
         model = TorchPredictor.load(folder / "model")
         return TrainedModel(model, self.options.locale, snapshot, examples, seconds, run_id)
 
-    def _serve(self, lake: Lake) -> None:
+    def serve(self, lake: Lake) -> None:
         """Make the launch model the champion of a lake, and lend it what was pretrained."""
         cache = lake.registry / "pretrained"
         cache.parent.mkdir(parents=True, exist_ok=True)
@@ -164,35 +165,42 @@ class Loop:
         registry.register(self.launch_model(), None, lake)
         registry.promote(lake, self.options.locale, force=True)
 
-    def _first(self) -> Path:
+    def _first(self, name: str = "first", crowd: Population | None = None) -> Path:
         """The first round's traffic, ingested and paired once for all arms."""
-        folder = self.options.out / "first"
+        folder = self.options.out / name
         if not (folder / "done.json").is_file():
             self.launch_model()
             shutil.rmtree(folder, ignore_errors=True)
             lake = new_lake(folder / "lake")
-            self._serve(lake)
-            told = self._talk(lake, folder, 1)
-            self._mine(lake, "ours", _SHARED)
+            self.serve(lake)
+            told = self._talk(lake, folder, 1, crowd)
+            self.mine(lake, SHARED)
             shutil.rmtree(lake.registry)
             (folder / "done.json").write_text(json.dumps(told), encoding="utf-8")
         return folder
 
-    def first_lake(self) -> Lake:
-        """The lake after the first round's shared steps, made if need be; its truth lies beside it."""
-        with _alone(self.options.out / "first.lock"):
-            return Lake(self._first() / "lake").open()
+    def first_lake(self, name: str = "first", crowd: Population | None = None) -> Lake:
+        """The lake after the first round's shared steps, made if need be; its truth lies beside it.
 
-    def _talk(self, lake: Lake, folder: Path, number: int) -> dict[str, Any]:
-        self.say(f"{folder.name}, round {number}: {self.crowd.users} users speak")
+        Args:
+            name: of its folder; each crowd has its own.
+            crowd: who speaks; the loop's by default.
+        """
+        with _alone(self.options.out / "first.lock"):
+            return Lake(self._first(name, crowd) / "lake").open()
+
+    def _talk(self, lake: Lake, folder: Path, number: int, crowd: Population | None = None) -> dict[str, Any]:
+        crowd = crowd or self.crowd
+        self.say(f"{folder.name}, round {number}: {crowd.users} users speak")
         raw, truth = folder / "raw", folder / "truth"
-        found = traffic(self._of(lake.path), lake, self.book, self.crowd, number, raw, truth)
-        ingest(lake, self._of(lake.path), [str(found.logs)])
+        found = traffic(self.of(lake.path), lake, self.book, crowd, number, raw, truth)
+        ingest(lake, self.of(lake.path), [str(found.logs)])
         return {"turns": found.turns, "success_rate": found.success_rate, "rephrase_rate": found.rephrase_rate}
 
-    def _mine(self, lake: Lake, arm: str, steps: Sequence[str]) -> None:
+    def mine(self, lake: Lake, steps: Sequence[str], arm: str = "ours") -> None:
+        """Run steps of the pipeline as an arm runs them; those that are fresh are skipped."""
         for name in steps:
-            run_step(STEPS[name], lake, self._of(lake.path, arm))
+            run_step(STEPS[name], lake, self.of(lake.path, arm))
 
     def run_arm(self, arm: str) -> list[dict[str, Any]]:
         """Play the rounds of one arm that are not finished yet; returns all of them."""
@@ -205,21 +213,21 @@ class Loop:
         if not done:
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(first, folder)
-            self._serve(lake)
+            self.serve(lake)
         while len(done) < self.options.rounds:
             began, number = time.monotonic(), len(done) + 1
             told = json.loads((first / "done.json").read_text()) if number == 1 else self._talk(lake, folder, number)
-            self._mine(lake, arm, _SHARED)
+            self.mine(lake, SHARED, arm)
             self.say(f"{arm}, round {number}: labelling")
             if arm in LABELLERS or arm == "self-training":
-                label(lake, self.options.locale, self._of(lake.path, arm), arm)
-                self._mine(lake, arm, ("training_sets",))
+                label(lake, self.options.locale, self.of(lake.path, arm), arm)
+                self.mine(lake, ("training_sets",), arm)
             else:
-                self._mine(lake, arm, [name for name in STEPS if name not in _SHARED])
+                self.mine(lake, [name for name in STEPS if name not in SHARED], arm)
             score = score_mining(lake, read_truth(folder / "truth"), self.options.locale)
             self.say(f"{arm}, round {number}: training")
             with_encoder = self.options.train_encoder and arm.startswith("ours")
-            decision = retrain_and_gate(self._of(lake.path, arm), lake, with_encoder=with_encoder)
+            decision = retrain_and_gate(self.of(lake.path, arm), lake, with_encoder=with_encoder)
             done.append(
                 {
                     "round": number,

@@ -31,6 +31,7 @@ def add_to(bench: typer.Typer) -> None:
     bench.command("budget")(budget)
     bench.command("label-models")(label_models)
     bench.command("label-quality")(label_quality)
+    bench.command("attacks")(attacks)
 
 
 def _options(out: Path, work: Path | None, **chosen: Any) -> Any:
@@ -150,6 +151,66 @@ def slots(
     ]  # fmt: skip
     columns = ("", "slots", "labels", "settled", "prec.", "recall", "F1", "exact", "recall of all")
     metric_rows("Spans of accepted labels against gold, percent", columns, rows)
+
+
+def attacks(
+    context: typer.Context,
+    massive: Massive,
+    out: Annotated[Path, typer.Option(help="The report, JSON.")],
+    locale: Locale,
+    source: Source = "en-US",
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    seed_labels: Seeds = 300,
+    population: Crowd = "hostile",
+    users: Users = 500,
+    sample: Sample = 4000,
+    kinds: Annotated[str, typer.Option(help="Of pair, alike, vouch, denounce; comma-separated, all by default.")] = "",
+    ids: Annotated[
+        list[int] | None,
+        typer.Option(help="Ids of each attacker, may be given again; by default below and above the floor."),
+    ] = None,
+    attackers: Annotated[int, typer.Option(min=1, help="Each has texts of their own.")] = 5,
+    repetitions: Annotated[int, typer.Option(min=1, help="Times that each id says them.")] = 20,
+    retrained: Annotated[
+        bool, typer.Option("--retrain", help="Train on each log's labels, too, and score on dev.")
+    ] = False,
+    work: Work = None,
+) -> None:
+    """What attackers change: false labels they push, right ones they suppress, in one round of a launch."""
+    from benchmarks.attacks import KINDS, run_attacks
+
+    settings = context.obj.settings(seed=seed)
+    options = _options(
+        out, work, massive=massive, source=source, locale=locale, rounds=1, seed_labels=seed_labels,
+        population=population, users=users, sample=sample,
+    )  # fmt: skip
+    with working("attacks") as progress:
+        told = run_attacks(
+            settings, options, lambda line: progress.update(progress.task_ids[0], description=line),
+            kinds=[name.strip() for name in kinds.split(",") if name.strip()] or KINDS, ids=ids or (),
+            attackers=attackers, repetitions=repetitions, retrained=retrained,
+        )  # fmt: skip
+    write_json(out, told)
+    names = ("attacked", "false_pushed", "true_suppressed", "others_false", "others_suppressed", "others_right")
+    rows: list[tuple[object, ...]] = [
+        ("none", "", told["labels"], percent(told["label_precision"]), *[""] * len(names))
+    ]
+    rows += [
+        (row["kind"], row["ids"], row["labels"], percent(row["label_precision"]), *(row[n] for n in names))
+        for row in told["attacks"]
+    ]
+    columns = ("attack", "ids", "labels", "right", "wordings", "pushed", "suppressed", "others false", "lost", "gained")
+    metric_rows(
+        f"{attackers} attackers in {told['population']}, {locale}, floor of {told['floor']} users", columns, rows
+    )
+    if retrained:
+        figures = ("intent_accuracy", "slot_f1", "exact_match")
+        metric_rows(
+            "The champion after this round on dev, percent",
+            ("attack", "ids", "intent", "slot F1", "exact match", "promoted"),
+            [(row.get("kind", "none"), row.get("ids", ""), *(percent(row["dev"][n]) for n in figures),
+              "yes" if row["dev"]["promoted"] else "no") for row in (told, *told["attacks"])],
+        )  # fmt: skip
 
 
 def budget(

@@ -1,4 +1,4 @@
-"""Bots and abusers: ids that say one false pairing again and again, as if the second wording had been meant."""
+"""Bots and abusers: ids that say the same texts again and again, so that something false is believed of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from schemas.normalise import normalise, tokenise
 from schemas.predictor import Prediction, Slot
 from simulator.assistant import respond
 from simulator.catalogue import Catalogue, Goal
@@ -16,13 +17,17 @@ from simulator.turn import Turn
 
 _ATTACK = 0xA77AC
 _PAUSE = 30.0  # seconds, at least, between two repetitions
+_CANDIDATES = 300  # wordings among which an attacker looks for one that is like the first
+_FEEDBACK: dict[str, tuple[str, ...]] = {"vouch": ("thumbs_up",), "denounce": ("thumbs_down",)}
+
+_Line = tuple[Goal, str, tuple[Slot, ...]]
 
 
 class Bot:
     """One id of an attacker; `speak` and `hear` alternate, as a user's do.
 
-    The attacker's pairing is drawn from popular wordings of two intents, and depends neither on the round nor on the
-    id: all ids of an attacker say the same two texts.
+    The attacker's texts are drawn from popular wordings, and depend neither on the round nor on the id: all ids of an
+    attacker say the same.
     """
 
     def __init__(
@@ -32,7 +37,7 @@ class Bot:
         self.catalogue, self.population = catalogue, population
         self.user_id = f"bot-{attacker:03d}-{number:05d}"
         self.prefix = f"{name}-bot-{attacker:03d}-{number:05d}"
-        self.pairing = _pairing(catalogue, population, np.random.default_rng([seed, _ATTACK, attacker]))
+        self.lines = _lines(catalogue, population, np.random.default_rng([seed, _ATTACK, attacker]))
         self.rng = np.random.default_rng([seed, _ATTACK, attacker, round_, 1 + number])
         repetitions = population.attack.repetitions
         self.starts = np.sort(self.rng.random(repetitions)) * population.days * 86_400
@@ -41,15 +46,16 @@ class Bot:
         self.version: str | None = None
 
     def speak(self) -> str | None:
-        """The next of the two texts, or None when all repetitions are said."""
-        if self.turns >= 2 * len(self.starts):
+        """The next text, or None when all repetitions are said."""
+        repetition, line = divmod(self.turns, len(self.lines))
+        if repetition >= len(self.starts):
             return None
-        if self.turns % 2 == 0:
-            self.clock = max(float(self.starts[self.turns // 2]), self.clock + _PAUSE if self.turns else 0.0)
+        if line == 0:
+            self.clock = max(float(self.starts[repetition]), self.clock + _PAUSE if self.turns else 0.0)
         else:
             gap = self.population.repeat_gap
             self.clock += max(1.0, gap.median * float(np.exp(gap.sigma * self.rng.standard_normal())))
-        return self.pairing[self.turns % 2][1]
+        return self.lines[line][1]
 
     @property
     def asks_model(self) -> bool:
@@ -59,7 +65,7 @@ class Bot:
     def hear(self, prediction: Prediction | None) -> Turn:
         """Record the turn; what was answered changes nothing."""
         assert prediction is not None
-        goal, text, slots = self.pairing[self.turns % 2]
+        goal, text, slots = self.lines[self.turns % len(self.lines)]
         required = self.catalogue.required_slots(prediction.interpretation.intent)
         reply = respond(prediction, required, self.population.reject_below, execution_fails=False)
         turn = Turn(
@@ -70,7 +76,7 @@ class Bot:
             asr_confidence=1.0,
             reply=reply,
             model_version=self.version,
-            feedback=(),
+            feedback=_FEEDBACK.get(self.population.attack.kind, ()),
             channel="phone",
             task_id=f"{self.prefix}-t{self.turns:05d}",
             goal_id=None,
@@ -100,20 +106,40 @@ def bots(catalogue: Catalogue, population: Population, key: Sequence[int], name:
     ]
 
 
-def _pairing(
-    catalogue: Catalogue, population: Population, rng: np.random.Generator
-) -> tuple[tuple[Goal, str, tuple[Slot, ...]], tuple[Goal, str, tuple[Slot, ...]]]:
-    """Two popular wordings of different intents, with values."""
+def _lines(catalogue: Catalogue, population: Population, rng: np.random.Generator) -> tuple[_Line, ...]:
+    """What an attacker says in one go; see `simulator.population.Attack`."""
 
-    def drawn() -> Goal:
+    def wish() -> Goal:
         return catalogue.draw_goal(rng, signatures=population.goal_exponent, values=population.value_exponent)
 
-    source, target = drawn(), drawn()
-    while target.intent == source.intent:
-        target = drawn()
-    said = []
-    for goal in (source, target):
+    def said(goal: Goal) -> _Line:
         ways = catalogue.wordings[goal.signature]
-        text, slots = ways[catalogue.pick(len(ways), population.wording_exponent, rng)].realise(goal)
-        said.append((goal, text, slots))
-    return said[0], said[1]
+        return goal, *ways[catalogue.pick(len(ways), population.wording_exponent, rng)].realise(goal)
+
+    kind, goal, other = population.attack.kind, wish(), wish()
+    while other.intent == goal.intent:
+        other = wish()
+    first, second = said(goal), said(other)
+    if kind == "vouch":
+        return (first,)
+    if kind == "denounce":
+        return first, first
+    if kind == "alike":
+        found = [second, *(said(_with_values_of(goal, wish())) for _ in range(_CANDIDATES))]
+        second = max(
+            (line for line in found if line[0].intent != goal.intent), key=lambda line: _likeness(first[1], line[1])
+        )
+    return first, second
+
+
+def _with_values_of(one: Goal, other: Goal) -> Goal:
+    """The other goal with the values of the one, where it has slots of their types."""
+    left = {name: one.of_type(name) for name, _ in one.values}
+    values = [(name, left[name].pop(0) if left.get(name) else value) for name, value in other.values]
+    return Goal(other.intent, tuple(values))
+
+
+def _likeness(one: str, other: str) -> float:
+    """Jaccard similarity of the words of two texts."""
+    a, b = ({token.text for token in tokenise(normalise(text))} for text in (one, other))
+    return len(a & b) / len(a | b) if a | b else 0.0

@@ -21,7 +21,7 @@ References:
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -67,17 +67,23 @@ class EditMix(BaseModel):
 
 
 class Attack(BaseModel):
-    """Ids that repeat one false pairing, to make the miner believe that the first wording means the second."""
+    """Ids that say the same again and again, to make the miner believe something false of it.
+
+    `pair`: a popular wording and then one of another intent, as if that had been meant. `alike`: the same, with the
+    wording of another intent that has most words in common with the first, so that it looks like a rephrase. `vouch`: a
+    popular wording, praised whatever it was answered with. `denounce`: a popular wording, twice, blamed both times.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     attackers: Annotated[int, Field(ge=0, le=1_000)] = Field(
-        default=0, description="Attackers, each with a pairing of their own."
+        default=0, description="Attackers, each with texts of their own."
     )
     ids: Annotated[int, Field(ge=1, le=10_000)] = Field(default=1, description="Ids that each attacker uses.")
     repetitions: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        default=500, description="Times that each id says the pairing in a round."
+        default=500, description="Times that each id says its texts in a round."
     )
+    kind: Literal["pair", "alike", "vouch", "denounce"] = Field(default="pair", description="What is pushed, and how.")
 
 
 class Population(BaseModel):

@@ -71,3 +71,7 @@ def test_slots_count_spans_and_open_labels() -> None:
 def test_bad_options_are_told_together(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no arm 'theirs'(.|\n)*--parallel(.|\n)*one round"):
         LoopOptions(tmp_path, tmp_path, arms=("theirs", "ours-monolingual"), rounds=0).check()
+
+
+def test_a_loop_without_parallel_text_has_good_defaults(tmp_path: Path) -> None:
+    LoopOptions(tmp_path, tmp_path).check()

@@ -167,6 +167,33 @@ def test_bots_repeat_one_false_pairing_under_many_ids(tmp_path: Path, phrasebook
     assert quiet == [log for log in logs if log["user_id"].startswith("user")]  # attacks leave the others as they were
 
 
+def test_what_attackers_say(tmp_path: Path, phrasebook: Phrasebook) -> None:
+    said: dict[str, list[tuple[str, ...]]] = {}
+    feedback: dict[str, set[tuple[str, ...]]] = {}
+    for kind in ("pair", "alike", "vouch", "denounce"):
+        crowd = Population(users=1, tasks_per_user=1, attack=Attack(attackers=8, ids=1, repetitions=2, kind=kind))
+        logs, truth = read(play(tmp_path / kind, phrasebook, NoModel(), crowd))
+        rows = [log for log, row in zip(logs, truth, strict=True) if row["attack"]]
+        feedback[kind] = {tuple(row["feedback"]) for row in rows}
+        texts: dict[str, list[str]] = {}
+        for row in rows:
+            texts.setdefault(row["user_id"], []).append(row["utterance"])
+        assert all(own[: len(own) // 2] == own[len(own) // 2 :] for own in texts.values())
+        said[kind] = [tuple(own[: len(own) // 2]) for _, own in sorted(texts.items())]
+    assert {kind: {len(one) for one in own} for kind, own in said.items()} == {
+        "pair": {2}, "alike": {2}, "vouch": {1}, "denounce": {2}
+    }  # fmt: skip
+    assert feedback == {"pair": {()}, "alike": {()}, "vouch": {("thumbs_up",)}, "denounce": {("thumbs_down",)}}
+    assert all(first == second for first, second in said["denounce"])
+    assert [one[0] for one in said["pair"]] == [one[0] for one in said["vouch"]]  # the same wordings are pushed
+
+    def shared(texts: tuple[str, ...]) -> float:
+        one, other = (set(text.split()) for text in texts)
+        return len(one & other) / len(one | other)
+
+    assert np.mean([shared(own) for own in said["alike"]]) > np.mean([shared(own) for own in said["pair"]]) + 0.2
+
+
 def test_habits_last_and_popularity_drifts(phrasebook: Phrasebook) -> None:
     signature = max(phrasebook.wordings, key=lambda s: len(phrasebook.wordings[s]))
 
