@@ -1,16 +1,21 @@
-"""Trains the embedded encoder from the lake, or names the configured one. Owns `<lake>/_encoders`, and no table."""
+"""Trains the embedded encoder from the lake, or names the configured one. Owns `<lake>/_encoders`, and no table.
+
+An encoder that was trained on nearly the same log is kept: trained anew it would be another one, all vectors with it,
+and wordings near a threshold would change places for nothing that users did.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import functions as F
 
 import mining.encoder
 import mining.positives
-from jobs.lake import Run, Step
+from jobs.lake import Run, Step, digest, source_of
 from mining.encoder import fingerprint, train_embedded
 from mining.positives import Positive, gold_positives, halves
 from schemas.annotated import read_annotated
@@ -46,19 +51,26 @@ def _run(run: Run) -> None:
         space = fingerprint(chosen.model, chosen.prompt, chosen.truncate_dimensions, chosen.half_precision)
         run.details |= {"path": chosen.model, "fingerprint": space}
         return
-    turns = run.read("turns")
-    texts = [
-        r["text"] for r in turns.select("text").distinct().orderBy(F.xxhash64("text")).limit(_MOST_TEXTS).collect()
-    ]
-    mined = (
+    wordings = run.read("turns").select("text").distinct()
+    sure = (
         run.read("rephrase_pairs")
         .where((F.col("kind") == "rephrase") & ~F.col("held_out"))
         .where((F.col("posterior") >= SURE) & (F.col("target_acceptance") >= SERVED))
-        .orderBy("pair_id")
-        .limit(_MOST_PAIRS)
-        .select("source_utterance", "target_utterance")
-        .collect()
     )
+    held = {"wordings": wordings.count(), "sure_pairs": sure.count()}
+    run.count(**held)
+    recipe = digest(
+        source_of(STEP),
+        chosen.model_dump(mode="json", exclude={"keep_until"}),
+        seed,
+        gold_stamp(run.lake, run.settings),
+    )
+    if kept := _kept(run.lake, recipe, held, chosen.keep_until):
+        run.details |= kept
+        run.count(kept=1)
+        return
+    texts = [r["text"] for r in wordings.orderBy(F.xxhash64("text")).limit(_MOST_TEXTS).collect()]
+    mined = sure.orderBy("pair_id").limit(_MOST_PAIRS).select("source_utterance", "target_utterance").collect()
     annotated = [row for path in run.settings.training.gold for row in read_annotated(path, ("train",))]
     gold = gold_positives(annotated, seed=seed, most=_MOST_GOLD)
     parallel = list(_parallel(chosen.parallel))
@@ -80,7 +92,8 @@ def _run(run: Run) -> None:
         seed=seed,
     )
     making.rename(folder)
-    run.details |= {"path": str(folder.relative_to(run.lake.path)), "fingerprint": fingerprint(folder)}
+    path = str(folder.relative_to(run.lake.path))
+    run.details |= {"path": path, "fingerprint": fingerprint(folder), "recipe": recipe, "trained_on": held}
     run.count(
         texts=len(texts),
         gold_positives=len(gold),
@@ -88,6 +101,16 @@ def _run(run: Run) -> None:
         mined_positives=len(users),
         halved_texts=len(halved),
     )
+
+
+def _kept(lake: Lake, recipe: str, held: dict[str, int], keep_until: float) -> dict[str, Any] | None:
+    """Details of the published encoder, where it was made by this recipe and the log has not outgrown it."""
+    last = lake.manifest("encoder")
+    if last is None or last.details.get("recipe") != recipe or not (lake.path / last.details["path"]).is_dir():
+        return None
+    before = last.details["trained_on"]
+    grown = any(held[name] >= keep_until * max(before[name], 1) for name in held)
+    return None if grown else last.details
 
 
 def encoder_of(lake: Lake) -> tuple[str, str]:

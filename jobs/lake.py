@@ -156,8 +156,9 @@ class Run:
             self.counts[name] = self.counts.get(name, 0) + int(value)
 
 
-def _source(modules: tuple[ModuleType, ...]) -> str:
-    return "".join(inspect.getsource(module) for module in modules)
+def source_of(step: Step) -> str:
+    """The code that a step's outcome depends on: its own module's and `step.code`."""
+    return "".join(inspect.getsource(module) for module in (sys.modules[step.run.__module__], *step.code))
 
 
 def _content(lake: Lake, tables: tuple[str, ...]) -> dict[str, str]:
@@ -178,7 +179,7 @@ def run_step(step: Step, lake: Lake, settings: Settings) -> Result:
     """
     started, clock = datetime.now(UTC), time.monotonic()
     chosen = settings.model_dump(mode="json", include=set(step.settings) | {"seed"})
-    key: list[Any] = [_source((sys.modules[step.run.__module__], *step.code)), chosen, _content(lake, step.reads)]
+    key: list[Any] = [source_of(step), chosen, _content(lake, step.reads)]
     key += [settings.locale] if step.locale else []
     key += [step.also(lake, settings)] if step.also else []
     run_id = digest(step.name, *key)

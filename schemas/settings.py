@@ -89,6 +89,8 @@ class EncoderSettings(_Section):
     vocabulary: Annotated[int, Field(ge=200, le=100_000)] = 8000
     epochs: Count = 2
     parallel: tuple[Path, ...] = ()  # TSV files (sentence<TAB>translation), or folders in Tatoeba's form
+    # Trained anew when the log holds this many times the wordings or sure pairs it was trained on; 1 is every night.
+    keep_until: Annotated[float, Field(ge=1)] = 1.2
     # The next three are for a model that is not `embedded`.
     prompt: str = ""  # put before every text
     truncate_dimensions: Count | None = None

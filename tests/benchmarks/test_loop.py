@@ -1,0 +1,60 @@
+"""The closed loop and what is read off it, played small from the command line on real utterances."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.rounds import METRICS
+from sayagain.app import app
+
+pytestmark = pytest.mark.slow
+
+MASSIVE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "massive"
+COMMON = ["--massive", str(MASSIVE), "--locale", "sw-KE", "--seed", "3", "--seed-labels", "150"]
+SMALL = ["--sample", "400", "--users", "40", "--population", "launch"]
+
+
+def told(*arguments: str, out: Path) -> Any:
+    made = CliRunner().invoke(app, ["bench", *arguments, "--out", str(out)])
+    assert made.exit_code == 0, made.output
+    return json.loads(out.read_text(encoding="utf-8"))
+
+
+@pytest.mark.skipif(not MASSIVE.is_dir(), reason=f"no MASSIVE folder at {MASSIVE}")
+def test_a_loop_its_budget_its_labels_and_its_attackers(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    options = [*COMMON, *SMALL, "--work", str(work)]
+    report = told("loop", *options, "--rounds", "1", "--arms", "ours,self-training", out=tmp_path / "loop.json")
+    assert (report["locale"], report["seed"]) == ("sw-KE", 3)
+    assert [arm["name"] for arm in report["arms"]] == ["ours", "self-training"]
+    for arm in report["arms"]:
+        (row,) = arm["rounds"]
+        assert row["turns"] > 300
+        assert set(arm["gap_closed"]) == set(METRICS)
+        for share in ("success_rate", "label_coverage", "label_precision", *METRICS):
+            assert 0 <= row[share] <= 1
+    assert "<svg" in (tmp_path / "loop.html").read_text(encoding="utf-8")
+    assert report["arms"][0]["rounds"][0]["turns"] == report["arms"][1]["rounds"][0]["turns"]  # one first round
+    # Finished rounds are not played again.
+    played = (work / "arms" / "ours" / "rounds.json").stat().st_mtime_ns
+    again = told("loop", *options, "--rounds", "1", "--arms", "ours", out=tmp_path / "again.json")
+    assert again["arms"][0] == report["arms"][0]
+    assert (work / "arms" / "ours" / "rounds.json").stat().st_mtime_ns == played
+
+    budget = told("budget", str(work), out=tmp_path / "budget.json")
+    labels = [line["labels"] for line in budget["lines"] if "labels" in line]
+    assert labels == sorted(labels)
+    assert labels[-1] > labels[0]
+
+    quality = told("label-quality", str(work), out=tmp_path / "quality.json")
+    assert sum(row["count"] for row in quality["intents"]) > 0
+
+    found = told("attacks", *options, "--kinds", "vouch", "--ids", "1", out=tmp_path / "attacks.json")
+    (attack,) = found["attacks"]
+    assert attack["turns"] == found["turns"] + 5 * 20
+    assert 0 < attack["attacked"] <= 5
