@@ -63,8 +63,8 @@ def cut(table: pa.Table, by: str, parts: int) -> pa.RecordBatch:
     order = np.argsort(part, kind="stable")
     there, starts = np.unique(part[order], return_index=True)
     sorted_ = table.combine_chunks().take(pa.array(order))
-    ends = [*starts[1:].tolist(), len(order)]
-    cells = [packed(sorted_.slice(start, end - start)) for start, end in zip(starts.tolist(), ends, strict=True)]
+    sizes = np.diff(starts, append=len(order)).tolist()
+    cells = [packed(sorted_.slice(start, size)) for start, size in zip(starts.tolist(), sizes, strict=True)]
     return pa.RecordBatch.from_arrays([pa.array(there, pa.int32()), pa.array(cells, pa.binary())], schema=CELLS)
 
 
@@ -151,7 +151,7 @@ def in_order(tables: Iterable[pa.Table], at_once: int = 100_000) -> Iterator[pa.
         writer.close()
         with pa.memory_map(path) as mapped, pa.ipc.open_file(mapped) as reader:
             batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
-            order = _order(pa.Table.from_batches(batches).select(list(_ORDER)))
+            order = _order(pa.Table.from_batches(batches, reader.schema).select(list(_ORDER)))
             ends = np.cumsum([len(batch) for batch in batches])
             for start in range(0, len(order), at_once):
                 rows = order[start : start + at_once]

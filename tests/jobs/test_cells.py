@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,7 +44,7 @@ def test_every_part_comes_back_in_order(rows: list[tuple[str, int, int]], at: in
     cells = [cut(table.slice(start, at), "user_id", parts) for start in range(0, len(table), at)]
     found = []
     for part in range(parts):
-        mine = [cell.filter(pa.compute.equal(cell.column("part"), part)) for cell in cells]
+        mine = [cell.filter(pc.equal(cell.column("part"), part)) for cell in cells]
         made = list(in_order(tables_of(mine), at_once))
         found += pa.Table.from_batches(made).to_pylist() if made else []
         users = {row["user_id"] for batch in made for row in batch.to_pylist()}
@@ -55,6 +57,12 @@ def test_every_part_comes_back_in_order(rows: list[tuple[str, int, int]], at: in
     assert [by_id[row["interaction_id"]] for row in table.to_pylist()] == table.to_pylist()
 
 
+def test_no_rows_are_no_cells() -> None:
+    assert len(cut(turns([]), "user_id", 3)) == 0
+    assert list(in_order([])) == []
+    assert list(in_order([turns([])])) == []
+
+
 def test_gathered_tables_are_large_enough_but_the_last() -> None:
     sizes = [3, 1, 5, 2, 2]
     made = list(gathered((pa.table({"n": [n] * n}) for n in sizes), 4))
@@ -63,7 +71,7 @@ def test_gathered_tables_are_large_enough_but_the_last() -> None:
 
 
 @pytest.mark.parametrize("parts", [1, 3, 64])
-def test_parts_of_hashes_are_ranges_and_scores_are_found_in_their_files(parts: int, tmp_path: object) -> None:
+def test_parts_of_hashes_are_ranges_and_scores_are_found_in_their_files(parts: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(parts)
     ends = np.array([-1, 0, np.iinfo(np.int64).min, np.iinfo(np.int64).max])
     wording = np.unique(np.concatenate([ends, rng.integers(*np.iinfo(np.int64).min * np.array([1, -1]) - [0, 1], 500)]))
@@ -75,8 +83,8 @@ def test_parts_of_hashes_are_ranges_and_scores_are_found_in_their_files(parts: i
     columns = [wording, *(rng.random(len(wording)) for _ in range(3)), rng.integers(1, 9, len(wording))]
     table = pa.table([pa.array(column) for column in columns], schema=SCORED)
     for one in set(part.tolist()):
-        put(table.filter(pa.array(part == one)), tmp_path, parts)  # type: ignore[arg-type]
-    scores, asked = Scores(tmp_path, parts), rng.integers(0, len(wording), 1000)  # type: ignore[arg-type]
+        put(table.filter(pa.array(part == one)), tmp_path, parts)
+    scores, asked = Scores(tmp_path, parts), rng.integers(0, len(wording), 1000)
     found = scores.of(wording[asked])
     for name, column in zip(SCORED.names, columns, strict=True):
         assert (found[name] == column[asked]).all()
