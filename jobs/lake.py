@@ -9,7 +9,7 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -24,6 +24,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 
+from jobs.cells import scattered
+from jobs.files import commit
 from jobs.spark import session
 from schemas.columns import Table
 from schemas.lake import Lake, Manifest
@@ -107,6 +109,15 @@ class Run:
         rows = sum(n or 0 for n in delta.get_add_actions(flatten=True).column("num_records").to_pylist())
         return max(int(self.spark.conf.get("spark.sql.shuffle.partitions") or 1), -(-rows // rows_each))
 
+    def cells(
+        self, table: str, columns: Sequence[str], by: str, prepare: Callable[[pa.Table], pa.Table] = lambda rows: rows
+    ) -> DataFrame:
+        """Columns of an input as cells (`jobs.cells`), the rows of one value of `by` in one partition."""
+        parts = self.partitions(table)
+        data = self.lake.dataset(table, self.inputs[table])
+        tasks = max(parts, self.spark.sparkContext.defaultParallelism)
+        return scattered(self.spark, data, columns, by, parts, tasks, prepare)
+
     def tally(self, table: str, *columns: str, where: Expression | None = None) -> Counter[tuple[Any, ...]]:
         """Rows by the values of some columns, of what this run has written of a table, or else reads of it.
 
@@ -149,6 +160,11 @@ class Run:
         self.outputs[table.name] = delta.version()
         # Delta's own statistics of the commit: no job, no second pass over the rows.
         return int(delta.history(1)[0]["operationMetrics"]["numOutputRows"])
+
+    def commit(self, table: Table, written: DataFrame) -> int:
+        """Replace a table that the step owns by the files that tasks have written (`jobs.files`); return the rows."""
+        self.outputs[table.name], rows = commit(table, self.lake.table(table.name), written.toArrow())
+        return rows
 
     def count(self, **counts: int) -> None:
         """Add to the counts of this run; every dropped row is counted under a name."""

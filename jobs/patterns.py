@@ -1,4 +1,4 @@
-"""Pattern counts between Spark and the linkage model: a group-by in, a small table of posteriors out."""
+"""Pattern counts to the linkage model, and a small table of posteriors back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark.sql import DataFrame, SparkSession
 
 from mining.fellegi_sunter import Linkage, from_pattern_key, pattern_key, to_probability
 from mining.recalibration import Calibration
@@ -31,11 +30,6 @@ def counted(counts: pa.Table, sizes: tuple[int, ...]) -> Counts:
         mine = locales == locale
         found[locale] = (from_pattern_key(keys[mine], sizes), n[mine])
     return found
-
-
-def scored(spark: SparkSession, scores: pa.Table) -> DataFrame:
-    """`score`'s table for Spark, to be broadcast."""
-    return spark.createDataFrame(scores)
 
 
 def score(

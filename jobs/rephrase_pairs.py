@@ -21,17 +21,19 @@ import mining.recalibration
 import mining.sessions
 import mining.tokens
 import schemas.normalise
+from jobs.cells import in_order, tables_of
+from jobs.files import WRITTEN, writes
 from jobs.lake import Run, Step
-from jobs.patterns import counted, score, scored
+from jobs.patterns import counted, score
 from jobs.reviews import Review, calibrations, read_reviews, stamp
-from jobs.staged import Kernel, Staged
+from jobs.staged import Kernel, Staged, few_at_once
 from mining.choice import COUNTS, CappedCounts, Floats, Ints, choose, looked_up, new_requests, nothing_of
 from mining.comparisons import SIZES, candidates, fit_linkage
 from mining.edits import edit_type
 from mining.fellegi_sunter import pattern_key
 from mining.sessions import whole_sessions
 from mining.tokens import TokenWeights, slot_token_counts, token_counts, value_tokens
-from schemas.normalise import normalise, words
+from schemas.normalise import words
 from schemas.settings import RephraseSettings, SessionSettings
 from schemas.tables import REPHRASE_PAIRS
 
@@ -42,13 +44,15 @@ _READ = (
     "formulation_id", "interpretation", "model_version", "response", "requested_slot", "friction",
     "confidence", "feedback", "rewritten_from",
 )  # fmt: skip
-_NOT_KEPT = ("response", "requested_slot", "text", "confidence", "feedback", "rewritten_from")
+_NOT_KEPT = ("response", "requested_slot", "confidence", "feedback", "rewritten_from")
 _CHOSEN = pa.schema(
     [
         *(f for f in REPHRASE_PAIRS.arrow if f.name not in ("features", "match_weight", "run_id")),
         pa.field("pattern", pa.int64()),
     ]
 )
+_TEXTS = ("locale", "text", "response", "interpretation")  # what tokens are counted in
+_SAID = ("locale", "text", "values")
 _COUNTS = COUNTS.append(pa.field("failed", pa.int64()))  # turns with a candidate; on rows of their own
 
 
@@ -142,7 +146,7 @@ def _finish(
         source, target = source[chosen], target[chosen]
         first, later = turns.take(pa.array(source)), turns.take(pa.array(target))
         names = [column.take(pa.array(chosen)) for column in ids]
-        texts = [[words(normalise(text)) for text in side.column("utterance").to_pylist()] for side in (first, later)]
+        texts = [map(words, side.column("text").to_pylist()) for side in (first, later)]
         columns = {
             "pair_id": pa.array(
                 [_pair_id(s, t) for s, t in zip(*(n.to_pylist() for n in names), strict=True)], pa.string()
@@ -173,34 +177,67 @@ def _finish(
     return finish
 
 
+def _explained(scores: pa.Table, run_id: str) -> Callable[[pa.Table], pa.Table]:
+    """The pairs with what their pattern weighs and why."""
+    places = {
+        key: i for i, key in enumerate(zip(*(scores.column(n).to_pylist() for n in ("locale", "pattern")), strict=True))
+    }
+
+    def explain(pairs: pa.Table) -> pa.Table:
+        at = looked_up(pairs.column("locale"), pairs.column("pattern").to_numpy(), places).astype(np.int64)
+        why = scores.select(["features", "match_weight"]).take(pa.array(at))
+        columns = {name: pairs.column(name) for name in pairs.column_names} | dict(
+            zip(why.column_names, why, strict=True)
+        )
+        return pa.table(columns | {"run_id": pa.repeat(run_id, len(pairs))})
+
+    return explain
+
+
 _ALL = ""  # no token is empty, so this one counts the formulations
 
 
 _TOKENS = ("locale", "token", "n", "understood", "in_slots")
 
 
+def _said(turns: pa.Table) -> pa.Table:
+    """The distinct texts, and where one was understood its slot values, parted by spaces; the last by the alphabet."""
+    slots = pc.struct_field(turns.column("interpretation").combine_chunks(), "slots")
+    lengths = pc.fill_null(pc.list_value_length(slots), 0).to_numpy()
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    each = pc.fill_null(pc.struct_field(pc.list_flatten(slots), "value"), "")
+    values = pc.binary_join(pa.ListArray.from_arrays(offsets, each), " ")
+    understood = pc.and_(slots.is_valid(), pc.fill_null(pc.not_equal(turns.column("response"), "no_match"), False))
+    columns = [
+        turns.column("locale"),
+        turns.column("text"),
+        pc.if_else(understood, values, pa.scalar(None, pa.string())),
+    ]
+    return _distinct(pa.table(columns, names=list(_SAID)))
+
+
+def _distinct(said: pa.Table) -> pa.Table:
+    found = said.group_by(["locale", "text"], use_threads=False).aggregate([("values", "max")])
+    return found.rename_columns(list(_SAID))
+
+
 def _count_tokens(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        texts: dict[str, list[tuple[str, str | None]]] = {}
-        for locale, text, said in zip(*(batch.column(name).to_pylist() for name in batch.schema.names), strict=True):
-            texts.setdefault(locale, []).append((text, said))
-        rows = []
-        for locale, mine in texts.items():
-            there, inside = slot_token_counts(*zip(*mine, strict=True))
-            rows += [(locale, t, n, there[t], inside[t]) for t, n in token_counts(text for text, _ in mine).items()]
-            rows.append((locale, _ALL, len(mine), 0, 0))
-        if rows:
-            yield pa.RecordBatch.from_arrays([pa.array(c) for c in zip(*rows, strict=True)], list(_TOKENS))
+    """Tokens of a part's formulations, each formulation once."""
+    parts, said = list(tables_of(batches)), dict[str, dict[str, str | None]]()
+    for locale, text, values in (
+        zip(*_distinct(pa.concat_tables(parts)).to_pydict().values(), strict=True) if parts else ()
+    ):
+        said.setdefault(locale, {})[text] = values
+    for locale, texts in said.items():
+        there, inside = slot_token_counts(texts, texts.values())
+        rows = [(locale, t, n, there[t], inside[t]) for t, n in token_counts(texts).items()]
+        rows.append((locale, _ALL, len(texts), 0, 0))
+        yield pa.RecordBatch.from_arrays([pa.array(c) for c in zip(*rows, strict=True)], list(_TOKENS))
 
 
-def token_weights(turns: DataFrame) -> dict[str, TokenWeights]:
+def token_weights(cells: DataFrame) -> dict[str, TokenWeights]:
     """Token weights of each locale over its distinct formulations; at most 20,000 tokens a locale."""
-    values = F.array_join(F.transform("interpretation.slots", lambda slot: slot["value"]), " ")
-    understood = F.when(F.col("response") != "no_match", values)
-    formulations = turns.groupBy("locale", "text").agg(F.max(understood).alias("values"))
-    counts = formulations.mapInArrow(
-        _count_tokens, "locale string, token string, n long, understood long, in_slots long"
-    )
+    counts = cells.mapInArrow(_count_tokens, "locale string, token string, n long, understood long, in_slots long")
     best = Window.partitionBy("locale").orderBy(F.desc("n"), "token")
     kept = (
         counts.groupBy("locale", "token")
@@ -222,20 +259,22 @@ def token_weights(turns: DataFrame) -> dict[str, TokenWeights]:
 
 def _run(run: Run) -> None:
     settings = run.settings.rephrase
-    turns = run.read("turns")
-    sorted_ = (
-        turns.select(*_READ)
-        .repartition(run.partitions("turns"), "user_id")
-        .sortWithinPartitions("user_id", "occurred_at", "interaction_id")
-    )
-    staged = Staged(sorted_, _kernel(run.settings.sessions, settings, token_weights(turns)), _COUNTS)
-    seen = staged.counts().groupBy("locale", "answered", "pattern")
-    table = seen.agg(
-        F.round(F.sum("count"), 6).alias("count"), F.sum("pairs").alias("pairs"), F.sum("failed")
-    ).toArrow()
-    failed = pc.sum(table.column("sum(failed)")).as_py() or 0
+    with few_at_once(run.spark):
+        weights = token_weights(run.cells("turns", _TEXTS, "text", _said))
+        first = _kernel(run.settings.sessions, settings, weights)
+        staged = Staged(run.cells("turns", _READ, "user_id"), lambda tables: first(in_order(tables)))
+        _second_pass(run, staged)
+    staged.free()
+
+
+def _second_pass(run: Run, staged: Staged) -> None:
+    settings, empty = run.settings.rephrase, _COUNTS.empty_table()
+    seen = (staged.counts() or empty).group_by(["locale", "answered", "pattern"], use_threads=False)
+    table = seen.aggregate([(name, "sum") for name in ("count", "pairs", "failed")])
+    failed = pc.sum(table.column("failed_sum")).as_py() or 0
     table = table.filter(pc.is_valid(table.column("locale")))
-    both = table.group_by(["locale", "pattern"]).aggregate([("count", "sum")])
+    table = table.set_column(3, "count", pc.round(table.column("count_sum"), 6))
+    both = table.group_by(["locale", "pattern"], use_threads=False).aggregate([("count", "sum")])
     counts = counted(both.rename_columns(["locale", "pattern", "count"]), SIZES)
     models = {locale: fit_linkage(patterns, n, settings.iterations) for locale, (patterns, n) in counts.items()}
     reviews = read_reviews(run.lake)
@@ -245,13 +284,12 @@ def _run(run: Run) -> None:
     posterior, changed = (
         dict(zip(keys, scores.column(name).to_pylist(), strict=True)) for name in ("posterior", "new_request")
     )
-    explained = scored(run.spark, scores.drop_columns(["posterior", "new_request"]))
-    chosen = staged.rows(_finish(posterior, changed, settings.min_posterior, reviews), _CHOSEN)
-    with staged.second_pass():
-        written = run.write(REPHRASE_PAIRS, chosen.join(F.broadcast(explained), ["locale", "pattern"]))
+    finish = _finish(posterior, changed, settings.min_posterior, reviews)
+    explain, write = _explained(scores, run.run_id), writes(REPHRASE_PAIRS, run.lake.table(REPHRASE_PAIRS.name))
+    written = run.commit(REPHRASE_PAIRS, staged.rows(lambda tables: write(map(explain, map(finish, tables))), WRITTEN))
     kinds = run.tally(REPHRASE_PAIRS.name, "kind")
-    candidates_seen = pc.sum(table.filter(~pc.field("answered")).column("pairs")).as_py() or 0
-    below = pc.sum(table.filter(pc.field("answered")).column("pairs")).as_py() or 0
+    candidates_seen = pc.sum(table.filter(~pc.field("answered")).column("pairs_sum")).as_py() or 0
+    below = pc.sum(table.filter(pc.field("answered")).column("pairs_sum")).as_py() or 0
     rewritten = run.rows("turns", pc.field("rewritten_from").is_valid())
     run.count(below_min_source_friction=below, rewritten_targets_left_out=rewritten)
     run.count(
@@ -261,7 +299,6 @@ def _run(run: Run) -> None:
     run.count(reviews=len(reviews), reviews_no_longer_comparable=incomparable)
     run.details["calibration"] = {locale: vars(one) for locale, one in calibration.items()}
     run.details["linkage"] = {locale: model.to_json() for locale, model in models.items()}
-    staged.free()
 
 
 STEP = Step(

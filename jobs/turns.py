@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import from_arrow_schema
 
 import mining.friction
 import mining.friction_model
 import mining.meetings
 import mining.sessions
 import schemas.normalise
+from jobs.cells import in_order, packed, tables_of
+from jobs.files import WRITTEN, writes
 from jobs.lake import Run, Step
-from jobs.staged import Kernel, Staged
+from jobs.scores import SCORED, Scores, put
+from jobs.staged import Kernel, Staged, few_at_once
+from mining.choice import looked_up
 from mining.fellegi_sunter import pattern_key
 from mining.friction import CONFIDENCE, CONTINUED, FEEDBACK, SIZES, evidence_levels
 from mining.friction_model import FrictionModel, fit_friction, friction, level_name
-from mining.meetings import MET, SEEN, met, seen, users
+from mining.meetings import FirstMeetings, alike, met, seen, together, users
 from mining.sessions import seconds, session_id, sessionise, whole_sessions
 from schemas.columns import EVIDENCE
 from schemas.normalise import formulation_id, normalise
@@ -33,19 +37,9 @@ from schemas.tables import INTERACTIONS, TURNS
 _LATER = ("friction", "evidence", "run_id")
 _KEYS = [pa.field("pattern", pa.int64()), pa.field("wording", pa.int64())]
 _STAGED = pa.schema([*(f for f in TURNS.arrow if f.name not in _LATER), *_KEYS])
-_SCORED = pa.schema(
-    [
-        ("wording", pa.int64()),
-        ("friction", pa.float64()),
-        ("bits", pa.float64()),
-        ("intent_bits", pa.float64()),
-        ("intent", pa.string()),
-        ("met_by", pa.int64()),
-    ]
-)
 _OWN = pa.schema([("locale", pa.string()), ("pattern", pa.int64()), ("own", EVIDENCE), ("own_bits", pa.float64())])
 _FITTED = 500_000  # wordings of a locale that its model is fitted to, a sample by hash
-_BROADCAST = 3_000_000  # wordings whose scores every task holds (some 200 MB); more are joined by a shuffle
+_OWN_PIECES = 3  # of a turn's own evidence: answer, feedback, continued
 
 
 @lru_cache(maxsize=1 << 17)
@@ -101,24 +95,58 @@ def _kernel(sessions: SessionSettings, held_out: float) -> Kernel:
     return kernel
 
 
-def _seen(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """A partition's wordings, each whole."""
-    yield from seen(pa.Table.from_batches(batches, MET)).to_batches()
+def _counted(batches: Kernel, rows: int = 100_000) -> Kernel:
+    """A kernel whose meetings are counted by wording, as far as it has seen them: fewer rows to be shuffled."""
+
+    def kernel(tables: Iterable[pa.Table]) -> Iterator[tuple[pa.Table | None, pa.Table | None]]:
+        first, held = FirstMeetings(), list[pa.Table]()
+        for turns, meetings in batches(tables):
+            held.append(first.of(meetings))
+            if sum(map(len, held)) >= rows:
+                yield turns, seen(pa.concat_tables(held))
+                held = []
+            else:
+                yield turns, None
+        if held:
+            yield None, seen(pa.concat_tables(held))
+
+    return kernel
 
 
-def _fit(run: Run, wordings: DataFrame) -> dict[str, FrictionModel]:
+def _wordings(tables: Iterable[pa.Table]) -> Iterator[tuple[pa.Table | None, pa.Table | None]]:
+    """A part's wordings, each whole; and how many of each locale."""
+    rows = list(tables)
+    if rows:
+        whole = together(pa.concat_tables(rows))
+        yield whole, whole.group_by("locale", use_threads=False).aggregate([([], "count_all")])
+
+
+def _fit(run: Run, wordings: Staged) -> dict[str, FrictionModel]:
     """The model of each locale, from at most `_FITTED` wordings of it."""
-    many = {row["locale"]: row["count"] for row in wordings.groupBy("locale").count().collect()}
+    counts = wordings.counts()
+    many = Counter[str]()
+    for row in counts.to_pylist() if counts else []:
+        many[row["locale"]] += row["count_all"]
     run.count(wordings=sum(many.values()))
-    one_in = F.create_map(*[F.lit(x) for name, n in many.items() for x in (name, -(-n // _FITTED))])
-    sample = wordings.where(F.pmod("wording", one_in[F.col("locale")]) == 0) if many else wordings
-    alike = sample.groupBy("locale", "answer", "intent", "seen").agg(F.count("*").cast("double").alias("count"))
+    one_in = {locale: -(-n // _FITTED) for locale, n in many.items()}
+
+    def sample(tables: Iterator[pa.Table]) -> Iterator[pa.RecordBatch]:
+        for rows in tables:
+            step = np.array([one_in[locale] for locale in rows.column("locale").to_pylist()])
+            chosen = rows.filter(pa.array(rows.column("wording").to_numpy() % step == 0))
+            yield pa.RecordBatch.from_arrays([pa.array([packed(alike(chosen))])], names=["cell"])
+
+    parts = list(tables_of(wordings.rows(sample, pa.schema([("cell", pa.binary())])).toArrow().to_batches()))
+    if not parts:
+        return {}
+    kinds = pa.concat_tables(parts)
     # Sums are made in this order: the same log has the same model, however it was partitioned.
-    rows = alike.orderBy("locale", "answer", "intent", "seen").toArrow()
+    rows = alike(kinds, kinds.column("count").to_numpy())
     locales, chosen = np.asarray(rows.column("locale").to_pylist(), dtype=object), run.settings.friction
     return {
         locale: fit_friction(
-            rows.filter(pa.array(locales == locale)), rows.column("count").to_numpy()[locales == locale],
+            rows.filter(pa.array(locales == locale)),
+            rows.column("count").to_numpy()[locales == locale].astype(np.float64),
             prior=chosen.prior, silent_failure=chosen.silent_failure, iterations=chosen.iterations,
         )
         for locale in sorted(many)
@@ -140,66 +168,80 @@ def _own(models: Mapping[str, FrictionModel]) -> pa.Table:
     return pa.table([columns[0], columns[1], pa.array(named, EVIDENCE), columns[3]], schema=_OWN)
 
 
-def _scored(models: Mapping[str, FrictionModel], wordings: DataFrame) -> DataFrame:
-    """The odds of each wording's answer, and how many users met it."""
+def _scores(models: Mapping[str, FrictionModel], folder: Path, parts: int) -> Callable[..., Iterator[pa.RecordBatch]]:
+    """The odds of each wording's answer, and how many users met it, into the file of its part."""
 
-    def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            table = pa.Table.from_batches([batch])
+    def score(tables: Iterator[pa.Table]) -> Iterator[pa.RecordBatch]:
+        for table in tables:
+            made = []
             for locale in sorted(set(table.column("locale").to_pylist())):
                 rows, model = table.filter(pc.equal(table.column("locale"), locale)), models[locale]
-                intents, bits = rows.column("intent"), model.bits(rows)
-                columns = [rows.column("wording"), friction(bits), bits, model.of_intents(intents.to_pylist()),
-                           intents, users(rows)]  # fmt: skip
-                yield from pa.table(columns, schema=_SCORED).to_batches()
+                bits, intents = model.bits(rows), model.of_intents(rows.column("intent").to_pylist())
+                columns = [rows.column("wording"), friction(bits), bits, intents, users(rows)]
+                made.append(pa.table(columns, schema=SCORED))
+            put(pa.concat_tables(made), folder, parts)
+            yield pa.RecordBatch.from_arrays([pa.array([len(table)])], names=["wordings"])
 
-    return wordings.mapInArrow(score, from_arrow_schema(_SCORED))
-
-
-def _piece(name: str, level: Column, weight: Column) -> Column:
-    return F.struct(F.lit(name).alias("name"), level.alias("level"), weight.alias("weight"))
+    return score
 
 
-def _with_friction(run: Run, staged: Staged, wordings: DataFrame, models: Mapping[str, FrictionModel]) -> DataFrame:
-    scored = _scored(models, wordings)
-    if run.counts["wordings"] <= _BROADCAST:
-        scored = F.broadcast(scored)
-    others = F.round(F.expr("bits - intent_bits - own_bits"), 6)
-    pieces = [
-        F.struct(
-            F.lit("intent").alias("name"), F.col("of.intent").alias("level"), F.col("intent_bits").alias("weight")
-        ),
-        F.struct(
-            F.lit("others").alias("name"),
-            F.concat(F.col("met_by").cast("string"), F.lit(" users met it")).alias("level"),
-            others.alias("weight"),
-        ),
-    ]
-    return (
-        staged.rows(lambda table: table, _STAGED)
-        .join(F.broadcast(run.spark.createDataFrame(_own(models))), ["locale", "pattern"])
-        .join(scored.alias("of"), "wording")
-        .withColumn("evidence", F.concat("own", F.array(*pieces)))
-    )
+def _with_friction(own: pa.Table, scores: Scores, run_id: str) -> Callable[[pa.Table], pa.Table]:
+    """The second pass: friction with its evidence, beside the staged columns."""
+    places = {
+        key: i for i, key in enumerate(zip(*(own.column(n).to_pylist() for n in ("locale", "pattern")), strict=True))
+    }
+    shown = own.column("own").combine_chunks().flatten()
+    names = [*(shown.field("name").to_pylist()[:_OWN_PIECES]), "intent", "others"]
+    levels, weights = shown.field("level"), shown.field("weight").to_numpy().reshape(-1, _OWN_PIECES)
+    own_bits = own.column("own_bits").to_numpy()
+
+    def finish(staged: pa.Table) -> pa.Table:
+        rows = len(staged)
+        place = looked_up(staged.column("locale"), staged.column("pattern").to_numpy(), places).astype(np.int64)
+        of = scores.of(staged.column("wording").to_numpy())
+        intent = pc.fill_null(pc.struct_field(staged.column("interpretation").combine_chunks(), "intent"), "")
+        intents, (met_by, people) = intent.dictionary_encode(), np.unique(of["met_by"], return_inverse=True)
+        pool = pa.concat_arrays(
+            [levels, intents.dictionary, pa.array([f"{n} users met it" for n in met_by.tolist()], pa.string())]
+        )
+        at = np.empty((rows, len(names)), dtype=np.int64)
+        at[:, :_OWN_PIECES] = place[:, None] * _OWN_PIECES + np.arange(_OWN_PIECES)
+        at[:, -2] = len(levels) + intents.indices.to_numpy()
+        at[:, -1] = len(levels) + len(intents.dictionary) + people
+        others = np.round(of["bits"] - of["intent_bits"] - own_bits[place], 6) + 0.0  # no negative zero
+        bits = np.concatenate([weights[place], np.stack([of["intent_bits"], others], axis=1)], axis=1)
+        each = pa.array(np.tile(np.arange(len(names)), rows))
+        pieces = [pa.array(names).take(each), pool.take(pa.array(at.ravel())), pa.array(bits.ravel())]
+        evidence = pa.ListArray.from_arrays(
+            pa.array(np.arange(rows + 1) * len(names), pa.int32()),
+            pa.StructArray.from_arrays(pieces, fields=list(EVIDENCE.value_type)),
+        ).cast(EVIDENCE)
+        columns = {name: staged.column(name) for name in staged.column_names}
+        columns |= {"friction": pa.array(of["friction"]), "evidence": evidence, "run_id": pa.repeat(run_id, rows)}
+        return pa.table({name: columns[name] for name in TURNS.names})
+
+    return finish
 
 
 def _run(run: Run) -> None:
     logged = [n for n in TURNS.names if n in INTERACTIONS.names and n != "run_id"]
-    parts = run.partitions("interactions")
-    sorted_ = (
-        run.read("interactions")
-        .select(*logged)
-        .repartition(parts, "user_id")
-        .sortWithinPartitions("user_id", "occurred_at", "interaction_id")
-    )
-    staged = Staged(sorted_, _kernel(run.settings.sessions, run.settings.labels.held_out_users), MET)
-    wordings = staged.counts().repartition(parts, "wording").mapInArrow(_seen, from_arrow_schema(SEEN)).persist()
-    models = _fit(run, wordings)
-    with staged.second_pass():
-        turns = run.write(TURNS, _with_friction(run, staged, wordings, models))
+    parts, folder = run.partitions("interactions"), run.lake.scratch(run.run_id)
+    first = _kernel(run.settings.sessions, run.settings.labels.held_out_users)
+    table = run.lake.table(TURNS.name)
+    with few_at_once(run.spark):
+        cells = run.cells("interactions", logged, "user_id")
+        staged = Staged(cells, _counted(lambda tables: first(in_order(tables))), "wording", parts)
+        wordings = Staged(staged.spread(), _wordings)
+        models = _fit(run, wordings)
+        try:
+            wordings.rows(_scores(models, folder, parts), pa.schema([("wordings", pa.int64())])).toArrow()
+            finish, write = _with_friction(_own(models), Scores(folder, parts), run.run_id), writes(TURNS, table)
+            turns = run.commit(TURNS, staged.rows(lambda tables: write(map(finish, tables)), WRITTEN))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     run.count(read=run.rows("interactions"), turns=turns)
     run.details["friction"] = {locale: model.to_json() for locale, model in models.items()}
-    wordings.unpersist()
+    wordings.free()
     staged.free()
 
 

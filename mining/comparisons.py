@@ -22,8 +22,7 @@ from rapidfuzz.process import cpdist
 
 from mining.fellegi_sunter import Comparison, Linkage, fit
 from mining.sessions import answers, run_codes, seconds
-from mining.tokens import TokenBags, TokenWeights, spelt
-from schemas.normalise import words
+from mining.tokens import Compared, TokenBags, TokenWeights, spelt
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -45,7 +44,6 @@ ACCEPTED = 0.49
 
 VALUES = ("all_exchanged", "some_exchanged", "lost", "added", "only_new", "kept", "none")
 SOURCE = ("sure", "unsure", "open", "failed", "unanswered")
-SPELT_OTHERWISE = 50.0  # fuzz.ratio, 0 to 100: an unknown word that resembles a value may be that value, misheard
 
 # Prior beliefs of a rephrase, of an unrelated request, and of a changed request (another value, the opposite, something
 # broader or narrower), which looks like a rephrase; the log settles them.
@@ -153,13 +151,13 @@ def candidates(
     same = locale[source] == locale[target]
     order = np.lexsort((target[same], source[same]))
     source, target = source[same][order], target[same][order]
-    wording, understood = _wording(turns, source, target, weights), _interpretation(turns, source, target)
+    (wording, values), understood = _texts(turns, source, target, weights), _interpretation(turns, source, target)
     # Another value in the same sentence, understood both times as another value of one slot, is another request.
     wording[(wording == WORDING.index("swapped")) & (understood == INTERPRETATION.index("value_changed"))] = (
         WORDING.index("value_swapped")
     )
     position, source_level = _position(times, friction < ACCEPTED, source, target), own_signs(turns)[source]
-    levels = [wording, position, understood, _values(turns, source, target, weights), source_level]
+    levels = [wording, position, understood, values, source_level]
     return Candidates(source, target, np.stack(levels, axis=1), answered[source])
 
 
@@ -170,9 +168,9 @@ def own_signs(turns: pa.Table) -> Ints:
         turns: with `response`, `confidence` and `feedback`.
     """
     confidence = pc.fill_null(turns.column("confidence"), 0.6).to_numpy(zero_copy_only=False)
-    complaint = np.array(
-        [bool(given) and set(given) != {"thumbs_up"} for given in turns.column("feedback").to_pylist()], dtype=bool
-    )
+    feedback, complaint = turns.column("feedback"), np.zeros(len(turns), dtype=bool)
+    given = np.flatnonzero(pc.fill_null(pc.list_value_length(feedback), 0).to_numpy())
+    complaint[given] = [set(one) != {"thumbs_up"} for one in feedback.take(pa.array(given)).to_pylist()]
     levels = np.select(
         [
             _equal(turns.column("response"), "no_match"),
@@ -186,39 +184,16 @@ def own_signs(turns: pa.Table) -> Ints:
     return np.asarray(levels, dtype=np.int64)
 
 
-def _values(turns: pa.Table, source: Ints, target: Ints, weights: Mapping[str, TokenWeights]) -> Ints:
-    """Levels of `VALUES`. O(pairs x values of a text), beside one comparison a value that is missing in the other."""
-    used, place = np.unique(np.concatenate([source, target]), return_inverse=True)
-    texts, locales = turns.column("text").take(used).to_pylist(), turns.column("locale").take(used).to_pylist()
-    bags = [list(dict.fromkeys(words(text))) for text in texts]
-    sets = [frozenset(bag) for bag in bags]
-    values = [bag & weights[locale].values for bag, locale in zip(sets, locales, strict=True)]
-    # A word that few have said may be a value misheard; a word of the language is what it is.
-    rare = [[t for t in bag if weights[at].counts.get(t, 0) < 3] for bag, at in zip(bags, locales, strict=True)]
-    pairs = zip(place[: len(source)].tolist(), place[len(source) :].tolist(), strict=True)
-    levels = np.full(len(source), VALUES.index("none"), dtype=np.int64)
-    for row, (i, j) in enumerate(pairs):
-        if not values[i] and not values[j]:
-            continue
-        gone = _missing(values[i] - sets[j], [t for t in rare[j] if t not in sets[i]])
-        come = _missing(values[j] - sets[i], [t for t in rare[i] if t not in sets[j]])
-        kept = len(values[i]) > gone
-        if gone and come:
-            levels[row] = 1 if kept else 0
-        elif gone:
-            levels[row] = 2
-        elif come:
-            levels[row] = 3 if kept else 4
-        else:
-            levels[row] = 5
-    return levels
-
-
-def _missing(values: frozenset[str], unknown: Sequence[str]) -> int:
-    """How many of the values none of the unknown words resembles."""
-    if not unknown:
-        return len(values)
-    return sum(all(fuzz.ratio(value, word) < SPELT_OTHERWISE for word in unknown) for value in values)
+def _values(found: Compared) -> Ints:
+    """Levels of `VALUES`. O(pairs)."""
+    (had, has), (gone, come) = found.values.T, found.missing.T
+    kept = had > gone
+    levels = np.select(
+        [(had == 0) & (has == 0), (gone > 0) & (come > 0), gone > 0, come > 0],
+        [VALUES.index("none"), np.where(kept, 1, 0), 2, np.where(kept, 3, 4)],
+        VALUES.index("kept"),
+    )
+    return np.asarray(levels, dtype=np.int64)
 
 
 def _codes(values: pa.ChunkedArray) -> Ints:
@@ -230,22 +205,31 @@ def _equal(values: pa.ChunkedArray, one: str) -> NDArray[np.bool_]:
     return np.asarray(pc.fill_null(pc.equal(values, one), False).to_numpy(), dtype=bool)
 
 
-def _wording(turns: pa.Table, source: Ints, target: Ints, weights: Mapping[str, TokenWeights]) -> Ints:
+def _texts(turns: pa.Table, source: Ints, target: Ints, weights: Mapping[str, TokenWeights]) -> tuple[Ints, Ints]:
+    """Levels of `WORDING` and of `VALUES`; each distinct text is cut into tokens once."""
     if not len(source):
-        return np.zeros(0, dtype=np.int64)
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     used, place = np.unique(np.concatenate([source, target]), return_inverse=True)
-    left, right = place[: len(source)], place[len(source) :]
-    texts = turns.column("text").take(used).to_pylist()
+    said, locale = (turns.column(name).take(pa.array(used)) for name in ("text", "locale"))
+    both = _codes(said) * (len(used) + 1) + _codes(locale)
+    _, first, which = np.unique(both, return_index=True, return_inverse=True)
+    texts = said.take(pa.array(first)).to_pylist()
+    left, right = np.split(which[place], 2)
     alike = cpdist([texts[i] for i in left], [texts[j] for j in right], scorer=fuzz.ratio) / 100
-    bags = TokenBags.of(texts, turns.column("locale").take(used).to_pylist(), weights)
-    shared, swapped = bags.compare(left, right)
+    found = TokenBags.of(texts, locale.take(pa.array(first)).to_pylist(), weights).compare(left, right)
     # Unrelated sentences are alike by a third in their letters; only shared words count as sharing.
     levels = np.select(
-        [alike >= 0.995, swapped, alike >= 0.85, (alike >= 0.65) | (shared >= 0.62), shared >= 0.3],
+        [
+            alike >= 0.995,
+            found.swapped,
+            alike >= 0.85,
+            (alike >= 0.65) | (found.overlap >= 0.62),
+            found.overlap >= 0.3,
+        ],
         [0, 2, 1, 4, 5],
         6,
     )
-    return np.asarray(levels, dtype=np.int64)
+    return np.asarray(levels, dtype=np.int64), _values(found)
 
 
 def _position(times: Floats, answered: NDArray[np.bool_], source: Ints, target: Ints) -> Ints:

@@ -7,7 +7,6 @@ Jeng & He 2013, "How do users respond to voice input errors?" (repetition, and s
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from rapidfuzz import fuzz
@@ -35,19 +34,27 @@ def edit_type(source: Sequence[str], target: Sequence[str]) -> str:
         return SAME_WORDS
     if "".join(source) == "".join(target):
         return RESPELLED
-    gone, come = Counter(source), Counter(target)
-    shared = sum((gone & come).values())
-    gone, come = gone - come, come - gone
-    if not gone and not come:
+    gone, new = [], sorted(target)
+    for word in sorted(source):
+        if word in new:
+            new.remove(word)
+        else:
+            gone.append(word)
+    shared = len(source) - len(gone)
+    if not gone and not new:
         return REORDERED
-    missing, new, respelled = [], sorted(come.elements()), 0
-    for word in sorted(gone.elements()):
-        alike = max(new, key=lambda other: (fuzz.ratio(word, other), other), default=None)
-        if alike is not None and fuzz.ratio(word, alike) >= _ONE_WORD:
+    missing, respelled = 0, 0
+    for word in gone:
+        best, alike = _ONE_WORD, None
+        for other in new:  # of equals the last by the alphabet
+            ratio = fuzz.ratio(word, other, score_cutoff=best)
+            if ratio >= best:
+                best, alike = ratio, other
+        if alike is None:
+            missing += 1
+        else:
             new.remove(alike)
             respelled += 1
-        else:
-            missing.append(word)
     if not shared and not respelled:
         return OTHER_WORDS
     if missing and new:

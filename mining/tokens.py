@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import log
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from schemas.normalise import normalise, words
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+SPELT_OTHERWISE = 50.0  # fuzz.ratio, 0 to 100: an unknown word that resembles a value may be that value, misheard
+RARE = 3  # formulations; a word that fewer have said may be a value misheard, a word of the language is what it is
 SPELT_ALIKE = 60.0  # fuzz.ratio, 0 to 100: above it two words may be one, misheard
 FILLER_SHARE = 0.5  # of a token's formulations where it stands in a slot: from there on it is taken for a value
 
@@ -73,48 +76,74 @@ def value_tokens(there: Mapping[str, int], inside: Mapping[str, int]) -> frozens
     return frozenset(t for t, n in inside.items() if there[t] >= 3 and n >= FILLER_SHARE * there[t])
 
 
+class Compared(NamedTuple):
+    """Of pairs of texts, the one and the other."""
+
+    overlap: Floats  # weight of the shared tokens over the weight of the lighter bag's tokens
+    swapped: NDArray[np.bool_]  # a word or two are exchanged for others that are spelt otherwise
+    values: Ints  # pairs x 2: the values in each
+    missing: Ints  # pairs x 2: those of them that the other has not, nor any rare word that resembles them
+
+
 @dataclass(frozen=True)
 class TokenBags:
-    """The distinct tokens of each text, as numbers in a matrix: texts x the most tokens of one, padded with -1."""
+    """The distinct tokens of each text, as numbers in a matrix: texts x the most tokens of one, padded with -1.
+
+    A token has a number in each locale, so texts of two locales share none.
+    """
 
     names: list[str]
-    tokens: Ints
+    tokens: NDArray[np.int32]
     weights: Floats  # of each token, 0 where padded
+    values: NDArray[np.bool_]  # tokens that are taken for values
+    rare: NDArray[np.bool_]  # tokens that few have said: a value misheard, perhaps
 
     @classmethod
     def of(cls, texts: Sequence[str], locales: Sequence[str], weights: Mapping[str, TokenWeights]) -> TokenBags:
         """The bags of normalised texts. O(tokens) time; O(texts x the most tokens of one) memory."""
-        numbers: dict[str, int] = {}
-        bags = [list(dict.fromkeys(words(text))) for text in texts]
-        size = np.array([len(bag) for bag in bags], dtype=np.int64)
+        numbers: dict[str, dict[str, int]] = {locale: {} for locale in weights}
+        names: list[str] = []
+        flat: list[int] = []
+        facts: list[tuple[float, bool, bool]] = []
+        size = np.zeros(len(texts), dtype=np.int64)
+        for row, (text, locale) in enumerate(zip(texts, locales, strict=True)):
+            known, start = numbers[locale], len(flat)
+            for token in dict.fromkeys(words(text)):
+                number = known.get(token)
+                if number is None:
+                    known[token] = number = len(names)
+                    names.append(token)
+                    weigh = weights[locale]
+                    facts.append((weigh(token), token in weigh.values, weigh.counts.get(token, 0) < RARE))
+                flat.append(number)
+            size[row] = len(flat) - start
         there = np.arange(max(size.max(initial=0), 1)) < size[:, None]
-        tokens, weight = np.full(there.shape, -1, dtype=np.int64), np.zeros(there.shape)
-        tokens[there] = [numbers.setdefault(token, len(numbers)) for bag in bags for token in bag]
-        known: dict[tuple[str, str], float] = {}
-        flat = [(locale, token) for locale, bag in zip(locales, bags, strict=True) for token in bag]
-        weight[there] = [known.get(key) or known.setdefault(key, weights[key[0]](key[1])) for key in flat]
-        return cls(list(numbers), tokens, weight)
+        tokens = np.full(there.shape, -1, dtype=np.int32)
+        tokens[there] = flat
+        weight, value, rare = (np.array(column) for column in zip(*facts, strict=True)) if facts else np.zeros((3, 1))
+        return cls(names, tokens, weight[tokens] * there, (value[tokens] != 0) & there, (rare[tokens] != 0) & there)
 
-    def compare(self, left: Ints, right: Ints, at_once: int = 1 << 22) -> tuple[Floats, NDArray[np.bool_]]:
-        """Of each pair of texts (row numbers): the overlap, and whether a word or two were exchanged.
+    def compare(self, left: Ints, right: Ints, at_once: int = 1 << 22) -> Compared:
+        """Pairs of texts, given by their row numbers.
 
-        The overlap is the weight of the shared tokens over the weight of the lighter bag's tokens. Exchanged: one or
-        two words for others that are spelt otherwise, in a sentence that stays ("seven" -> "eight").
+        Exchanged are one or two words for others, in a sentence that stays ("seven" -> "eight").
 
         O(pairs x tokens squared) time; `at_once` bounds the matrix cells held at a time.
         """
-        shared, swapped = np.zeros(len(left)), np.zeros(len(left), dtype=bool)
+        pairs = len(left)
+        made = Compared(np.zeros(pairs), np.zeros(pairs, bool), np.zeros((pairs, 2), int), np.zeros((pairs, 2), int))
         size = (self.tokens >= 0).sum(axis=1)
         width = np.maximum(size[left], size[right])
         order, start = np.argsort(width, kind="stable"), 0  # so that one long text does not widen every comparison
         while start < len(order):
             widest = int(width[order[min(start + 8192, len(order)) - 1]])
             part = order[start : start + min(max(at_once // max(widest, 1) ** 2, 1), 8192)]
-            shared[part], swapped[part] = self._compare(left[part], right[part], widest)
+            for whole, found in zip(made, self._compare(left[part], right[part], widest), strict=True):
+                whole[part] = found
             start += len(part)
-        return shared, swapped
+        return made
 
-    def _compare(self, left: Ints, right: Ints, width: int) -> tuple[Floats, NDArray[np.bool_]]:
+    def _compare(self, left: Ints, right: Ints, width: int) -> Compared:
         one, other = self.tokens[left, :width], self.tokens[right, :width]
         weight, heft = self.weights[left, :width], self.weights[right, :width]
         equal = (one[:, :, None] == other[:, None, :]) & (one >= 0)[:, :, None]
@@ -133,7 +162,24 @@ class TokenBags:
             for side, which in ((one, gone), (other, come))
         ]
         few[rows] = cpdist(changed[0], changed[1], scorer=fuzz.ratio, dtype=np.float64) < SPELT_ALIKE
-        return overlap, few
+        values = [self.values[side, :width] for side in (left, right)]
+        rare = [self.rare[side, :width] for side in (left, right)]
+        missing = [self._missing(one, values[0] & gone, other, rare[1] & come),
+                   self._missing(other, values[1] & come, one, rare[0] & gone)]  # fmt: skip
+        there = np.stack([value.sum(axis=1) for value in values], axis=1)
+        return Compared(overlap, few, there, np.stack(missing, axis=1))
+
+    def _missing(
+        self, one: NDArray[np.int32], values: NDArray[np.bool_], other: NDArray[np.int32], unknown: NDArray[np.bool_]
+    ) -> Ints:
+        """How many of the marked values of each row none of the marked words of the other side resembles."""
+        missing = np.asarray(values.sum(axis=1), dtype=np.int64)
+        for row in np.flatnonzero((missing > 0) & unknown.any(axis=1)).tolist():
+            words_ = [self.names[t] for t in other[row][unknown[row]]]
+            for value in one[row][values[row]]:
+                name = self.names[value]
+                missing[row] -= any(fuzz.ratio(name, word) >= SPELT_OTHERWISE for word in words_)
+        return missing
 
 
 def _total(weights: Floats) -> Floats:

@@ -63,6 +63,10 @@ class Lake:
         """Folder of snapshot manifests and dataset cards."""
         return self.path / "_snapshots"
 
+    def scratch(self, run_id: str) -> Path:
+        """Folder of what a run's tasks tell one another; the run removes it, and one that was killed when run again."""
+        return self.path / "_scratch" / run_id
+
     @property
     def _marker(self) -> Path:
         return self.path / "_sayagain.json"

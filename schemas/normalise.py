@@ -91,6 +91,8 @@ def normalise(text: str) -> str:
 
     Idempotent: `normalise(normalise(x)) == normalise(x)`. An utterance without a letter or digit gives "".
     """
+    if text.isascii():
+        return " ".join(_WORD.findall(text.lower()))
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     if max(folded, default="") < _PLAIN:
         return " ".join(_WORD.findall(folded))
@@ -108,7 +110,7 @@ def normalise(text: str) -> str:
 @lru_cache(maxsize=1 << 16)
 def words(normalised: str) -> tuple[str, ...]:
     """The tokens of a text that `normalise` made, without their offsets; of a text seen lately it costs a look-up."""
-    if max(normalised, default="") < _PLAIN:
+    if normalised.isascii() or max(normalised) < _PLAIN:
         return tuple(normalised.split())
     return tuple(token.text for token in tokenise(normalised))
 

@@ -43,6 +43,7 @@ def test_a_robots_sessions_are_bounded_and_no_cut_of_the_rows_shows(
 ) -> None:
     wide = mined(traffic_lake, settings)
     assert len(wide["turns"]) == TURNS
+    assert not list(traffic_lake.scratch("").iterdir())  # what tasks told one another is gone
     sizes = Counter(row["session_id"] for row in wide["turns"])
     assert max(sizes.values()) == 50
     robot = Counter(row["user_id"] for row in wide["turns"]).most_common(1)[0]

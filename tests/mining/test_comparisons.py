@@ -28,7 +28,15 @@ from mining.comparisons import (
     candidates,
     own_signs,
 )
-from mining.tokens import SPELT_ALIKE, TokenBags, TokenWeights, slot_token_counts, token_counts, value_tokens
+from mining.tokens import (
+    SPELT_ALIKE,
+    SPELT_OTHERWISE,
+    TokenBags,
+    TokenWeights,
+    slot_token_counts,
+    token_counts,
+    value_tokens,
+)
 from schemas.columns import INTERPRETATION as INTERPRETATION_TYPE
 from schemas.normalise import normalise, tokenise
 
@@ -345,6 +353,27 @@ def naive_bags(left: dict[str, float], right: dict[str, float]) -> tuple[float, 
     return shared / lighter if lighter else 0.0, swapped
 
 
+def naive_missing(values: set[str], other: list[str], unknown: list[str]) -> int:
+    gone = [value for value in values if value not in other]
+    return sum(all(fuzz.ratio(value, word) < SPELT_OTHERWISE for word in unknown) for value in gone)
+
+
+@given(st.lists(st.lists(st.sampled_from(["wake", "me", "at", "seven", "sevem", "eight", "eighty", "京"]), max_size=5)))
+def test_values_are_missed_as_one_pair_at_a_time(said: list[list[str]]) -> None:
+    texts = [normalise(" ".join(tokens)) for tokens in said]
+    counts, values = Counter(wake=9, me=9, at=9, seven=5, eight=2), frozenset({"seven", "eight", "京"})
+    bags = TokenBags.of(texts, ["en-US"] * len(texts), {"en-US": TokenWeights(9, counts, values)})
+    tokens = [list(dict.fromkeys(token.text for token in tokenise(text))) for text in texts]
+    left, right = (side.ravel() for side in np.meshgrid(*[np.arange(len(texts))] * 2))
+    found = bags.compare(left, right)
+    for row, pair in enumerate(zip(left.tolist(), right.tolist(), strict=True)):
+        for side, (one, other) in enumerate((pair, pair[::-1])):
+            own = values & set(tokens[one])
+            unknown = [t for t in tokens[other] if t not in tokens[one] and counts[t] < 3]
+            assert found.values[row, side] == len(own)
+            assert found.missing[row, side] == naive_missing(own, tokens[other], unknown)
+
+
 @given(
     st.lists(
         st.lists(st.sampled_from(["wake", "me", "at", "seven", "seventy", "eight", "le\u2019vé", "京"])), min_size=1
@@ -358,7 +387,7 @@ def test_bags_compare_as_one_pair_at_a_time(said: list[list[str]], at_once: int)
     left, right = (side.ravel() for side in np.meshgrid(*[np.arange(len(texts))] * 2))
     naive = [{t.text: weigh["en-US"](t.text) for t in tokenise(text)} for text in texts]
     expected = [naive_bags(naive[i], naive[j]) for i, j in zip(left, right, strict=True)]
-    overlap, swapped = bags.compare(left, right, at_once=at_once)
+    overlap, swapped, *_ = bags.compare(left, right, at_once=at_once)
     assert list(zip(overlap.tolist(), swapped.tolist(), strict=True)) == expected
 
 

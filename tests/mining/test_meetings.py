@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from mining.fellegi_sunter import pattern_key
 from mining.friction import CONFIDENCE, FEEDBACK, SIZES
-from mining.meetings import MET, counts_of, met, seen, users, wordings
+from mining.meetings import MET, FirstMeetings, alike, counts_of, met, seen, together, users, wordings
 from schemas.columns import INTERPRETATION
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -120,3 +121,34 @@ def test_values_tell_wordings_apart_and_spans_do_not_matter() -> None:
     found, intents = wordings(table)
     assert len(set(found.tolist())) == 5
     assert intents.to_pylist() == ["play", "play", "play", "", "play"]
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(TURN, min_size=1, max_size=40, unique_by=lambda t: (t[0], t[1])),
+    st.lists(st.integers(0, 40), max_size=5),
+    st.lists(st.integers(0, 40), max_size=3),
+)
+def test_counted_table_by_table_and_put_together_wordings_are_the_same(
+    rows: list,
+    cuts: list[int],
+    flushes: list[int],  # type: ignore[type-arg]
+) -> None:
+    table = turns(rows)
+    rng = np.random.default_rng(len(rows))
+    pattern = pattern_key(np.stack([rng.integers(0, size, len(table)) for size in SIZES], axis=1), SIZES)
+    whole = seen(met(table, pattern)[1])
+    first, parts, held = FirstMeetings(), [], []
+    places = sorted({0, len(table), *(min(cut, len(table)) for cut in cuts)})
+    for i, (start, end) in enumerate(pairwise(places)):
+        held.append(first.of(met(table.slice(start, end - start), pattern[start:end])[1]))
+        if i in flushes:
+            parts.append(seen(pa.concat_tables(held)))
+            held = []
+    parts.append(seen(pa.concat_tables(held)) if held else whole.slice(0, 0))
+    assert together(pa.concat_tables(parts)).equals(whole)
+
+    kinds = alike(whole)
+    assert sum(kinds.column("count").to_pylist()) == len(whole)
+    halves = pa.concat_tables([alike(whole.slice(0, len(whole) // 2)), alike(whole.slice(len(whole) // 2))])
+    assert alike(halves, halves.column("count").to_numpy()).equals(kinds)

@@ -1,0 +1,97 @@
+"""A table's files, written by tasks with Arrow; what makes them part of the table is one Delta commit."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import DeltaTable, Schema
+from deltalake.transaction import AddAction, create_table_with_add_actions
+
+from schemas.columns import Table
+
+WRITTEN = pa.schema([("path", pa.string()), ("size", pa.int64()), ("rows", pa.int64()), ("values", pa.string())])
+_GROUP = 100_000  # rows of a file's row group
+
+
+def plain(table: Table) -> pa.Schema:
+    """A table's columns as Delta keeps them: nullable, and without their meaning."""
+    return pa.schema([pa.field(f.name, f.type) for f in table.arrow])
+
+
+class _File:
+    def __init__(self, folder: Path, schema: pa.Schema, values: dict[str, str | None]) -> None:
+        self.path, self.values, self.rows = folder / f"part-{uuid.uuid4()}.parquet", values, 0
+        self._writer, self._held = pq.ParquetWriter(self.path, schema), list[pa.Table]()
+
+    def add(self, rows: pa.Table) -> None:
+        self._held.append(rows)
+        self.rows += len(rows)
+        if sum(map(len, self._held)) >= _GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._held:
+            self._writer.write_table(pa.concat_tables(self._held))
+        self._held = []
+
+    def close(self) -> tuple[str, int, int, str]:
+        self._flush()
+        self._writer.close()
+        return self.path.name, self.path.stat().st_size, self.rows, json.dumps(self.values)
+
+
+def writes(table: Table, folder: Path) -> Callable[[Iterable[pa.Table]], Iterator[pa.RecordBatch]]:
+    """What a task does with its rows of a table: one file for each value of the partition columns; yields `WRITTEN`.
+
+    Files of a task that is tried again are new ones; those that no commit names are nobody's. Memory: 100,000 rows of
+    each file.
+    """
+    schema, by = plain(table), list(table.partition_by)
+    inside = pa.schema([field for field in schema if field.name not in by])
+
+    def write(tables: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:
+        files: dict[tuple[str | None, ...], _File] = {}
+        for rows in tables:
+            made = rows.select(schema.names).cast(schema)
+            keys = made.select(by).group_by(by).aggregate([]).to_pylist() if by else [{}]
+            for values in keys if len(made) else []:
+                mine = made
+                for name, value in values.items():
+                    mine = mine.filter(pc.equal(mine.column(name), value))
+                key = tuple(values.values())
+                if key not in files:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    files[key] = _File(folder, inside, values)
+                files[key].add(mine.select(inside.names))
+        if files:
+            columns = zip(*(file.close() for file in files.values()), strict=True)
+            yield pa.RecordBatch.from_arrays(
+                [pa.array(c, f.type) for c, f in zip(columns, WRITTEN, strict=True)], schema=WRITTEN
+            )
+
+    return write
+
+
+def commit(table: Table, folder: Path, written: pa.Table) -> tuple[int, int]:
+    """Make the files all that the table holds, in one transaction; return its version and rows."""
+    now, schema = int(time.time() * 1000), Schema.from_arrow(plain(table))
+    actions = [
+        AddAction(
+            row["path"], row["size"], json.loads(row["values"]), now, True, json.dumps({"numRecords": row["rows"]})
+        )
+        for row in sorted(written.to_pylist(), key=lambda row: str(row["path"]))
+    ]
+    by = list(table.partition_by) or None
+    if DeltaTable.is_deltatable(str(folder)):
+        DeltaTable(folder).create_write_transaction(actions, "overwrite", schema, by)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        create_table_with_add_actions(str(folder), schema, actions, "error", by)
+    return DeltaTable(folder).version(), sum(written.column("rows").to_pylist())

@@ -1,0 +1,52 @@
+"""Files written by tasks become a table by one Delta commit, which both Delta libraries read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from jobs.files import WRITTEN, commit, writes
+from schemas.columns import LOCALE, STRINGS, Column, Table
+
+TABLE = Table("words", "a word", "jobs.words", ("word",), (Column("word", pa.string(), "it", False), LOCALE,
+              Column("also", STRINGS, "others", True)), ("locale",))  # fmt: skip
+
+
+def rows(*words: tuple[str, str, list[str] | None]) -> pa.Table:
+    word, locale, also = zip(*words, strict=True)
+    return pa.table({"also": pa.array(also, STRINGS), "locale": locale, "word": word})
+
+
+def test_a_commit_replaces_what_was_there_and_unnamed_files_are_nobodys(tmp_path: Path, spark: Any) -> None:
+    folder = tmp_path / "words"
+    write = writes(TABLE, folder)
+    one = rows(("ja", "sw-KE", ["ndiyo"]), ("nein", "de-DE", None), ("doch", "de-DE", []))
+    written = pa.Table.from_batches(list(write([one.slice(0, 2), one.slice(2)])), WRITTEN)
+    assert sorted(written.column("rows").to_pylist()) == [1, 2]
+    list(write([rows(("lost", "de-DE", None))]))  # a task that was tried again
+    assert commit(TABLE, folder, written) == (0, 3)
+    expected = sorted(one.select(list(TABLE.names)).to_pylist(), key=str)
+    assert sorted(DeltaTable(folder).to_pyarrow_table().select(list(TABLE.names)).to_pylist(), key=str) == expected
+    assert spark.read.format("delta").load(str(folder)).where("locale = 'de-DE'").count() == 2
+    assert DeltaTable(folder).metadata().partition_columns == ["locale"]
+
+    again = pa.Table.from_batches(list(write([rows(("oui", "fr-FR", None))])), WRITTEN)
+    assert commit(TABLE, folder, again) == (1, 1)
+    assert DeltaTable(folder).to_pyarrow_table().column("word").to_pylist() == ["oui"]
+    assert [row["word"] for row in spark.read.format("delta").load(str(folder)).collect()] == ["oui"]
+    assert len(DeltaTable(folder, version=0).to_pyarrow_table()) == 3
+
+
+def test_a_table_may_be_empty(tmp_path: Path) -> None:
+    folder = tmp_path / "words"
+    nothing = WRITTEN.empty_table()
+    assert list(writes(TABLE, folder)([])) == []
+    assert commit(TABLE, folder, nothing) == (0, 0)
+    assert DeltaTable(folder).to_pyarrow_table().num_rows == 0
+    written = pa.Table.from_batches(list(writes(TABLE, folder)([rows(("oui", "fr-FR", None))])), WRITTEN)
+    assert commit(TABLE, folder, written) == (1, 1)
+    assert commit(TABLE, folder, nothing) == (2, 0)
+    assert DeltaTable(folder).to_pyarrow_table().num_rows == 0
