@@ -27,18 +27,11 @@ from benchmarks.variants_data import Sample, gold_encoder, massive, planted
 from benchmarks.variants_peers import METHODS
 from benchmarks.variants_plot import plot
 from benchmarks.variants_scores import b_cubed, b_cubed_interval, pair_recall, true_pairs
+from benchmarks.variants_thresholds import beginning_at, own
+from mining.thresholds import FIXED
 from schemas.errors import InputError
-from schemas.settings import ClusterSettings, NeighbourSettings
 
-_OURS: dict[str, Any] = {
-    "k": NeighbourSettings().k,
-    "threshold": NeighbourSettings().min_cosine,
-    "min_margin": NeighbourSettings().min_margin,
-    "leiden_above": ClusterSettings().leiden_above,
-    "resolution": ClusterSettings().resolution,
-    "min_medoid_cosine": ClusterSettings().min_medoid_cosine,
-    "join_cosine": ClusterSettings().join_cosine,
-}
+_OURS = beginning_at(FIXED)  # of planted clusters; on MASSIVE the default is each locale's own threshold
 # As many settings for each method, so that none is chosen from more draws than another.
 _THRESHOLDS = tuple(round(0.40 + 0.025 * step, 3) for step in range(20))
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
@@ -139,7 +132,9 @@ def quadratic(earlier: list[dict[str, Any]], size: int) -> float | None:
 
 def _options(name: str, seed: int) -> list[dict[str, Any]]:
     grid = GRIDS.get(name, {"threshold": _THRESHOLDS})
-    return [_OURS | {"seed": seed} | dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    tried = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    ours = name == "sayagain"  # its other thresholds follow that of the edges
+    return [(beginning_at(one["threshold"]) if ours else _OURS) | {"seed": seed} | one for one in tried]
 
 
 def quality(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
@@ -157,7 +152,8 @@ def quality(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]
                 return b_cubed(METHODS[name](sample.vectors, options).label, sample.truth).f1
 
             best = max(_options(name, arguments.seed), key=score)
-            settings = {"tuned": best} | ({"default": _OURS | {"seed": arguments.seed}} if name == "sayagain" else {})
+            default = beginning_at(own(test, locale)) | {"seed": arguments.seed}
+            settings = {"tuned": best} | ({"default": default} if name == "sayagain" else {})
             for kind, options in settings.items():
                 label = METHODS[name](test.vectors, options).label
                 row = {
@@ -169,7 +165,7 @@ def quality(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]
                 rows.append(row)
                 print(json.dumps(row), file=sys.stderr, flush=True)
         if arguments.examples:
-            print(examples(test, _OURS | {"seed": arguments.seed}, arguments.examples, locale))
+            print(examples(test, default, arguments.examples, locale))
     return rows
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +13,9 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 import mining.clusters
 from jobs.lake import Run, Step
-from jobs.variant_edges import vectors_of
+from jobs.variant_edges import thresholds_of, vectors_of
 from mining.clusters import cluster, stable_ids
+from mining.thresholds import FIXED, to_medoid
 from schemas.columns import STRINGS
 from schemas.settings import ClusterSettings
 from schemas.tables import CLUSTER_EVENTS, CLUSTER_LINKS, VARIANT_CLUSTERS
@@ -32,7 +33,9 @@ _CLUSTERED = pa.schema(
 _SURE, _USERS = 0.8, 2  # mean acceptance and users that make an interpretation speak against another
 
 
-def _kernel(settings: ClusterSettings, seed: int) -> Callable[[pa.Table, pa.Table], pa.Table]:
+def _kernel(
+    settings: ClusterSettings, seed: int, least: Mapping[str, float]
+) -> Callable[[pa.Table, pa.Table], pa.Table]:
     def kernel(utterances: pa.Table, edges: pa.Table) -> pa.Table:
         utterances, edges = (
             utterances.sort_by("formulation_id"),
@@ -46,6 +49,9 @@ def _kernel(settings: ClusterSettings, seed: int) -> Callable[[pa.Table, pa.Tabl
         number = {intent: i for i, intent in enumerate(sorted({i for i in intents if i is not None}))}
         settled = np.array([number.get(intent, -1) for intent in intents], dtype=np.int64)
         one, other = settled[left], settled[right]
+        near = least.get(utterances.column("locale")[0].as_py(), FIXED)
+        join = near if settings.join_cosine is None else settings.join_cosine
+        inside = to_medoid(near) if settings.min_medoid_cosine is None else settings.min_medoid_cosine
         apart = edges.column("edges").to_numpy()[(one >= 0) & (other >= 0) & (one != other)].sum()
         found = cluster(
             vectors_of(utterances),
@@ -54,10 +60,10 @@ def _kernel(settings: ClusterSettings, seed: int) -> Callable[[pa.Table, pa.Tabl
             np.maximum(edges.column("cosine").to_numpy(), 0.05),
             leiden_above=settings.leiden_above,
             resolution=settings.resolution,
-            min_medoid_cosine=settings.min_medoid_cosine,
+            min_medoid_cosine=inside,
             seed=seed,
             settled=settled,
-            join_cosine=settings.join_cosine,
+            join_cosine=join,
         )
         medoid = [ids[i] for i in found.medoid]
         old = utterances.column("before").to_pylist()
@@ -132,10 +138,11 @@ def _run(run: Run) -> None:
     every = run.read("variant_edges")
     within = every.where("kind in ('same_locale', 'rephrase')").groupBy("locale", "left", "right")
     joined = within.agg(F.max("cosine").alias("cosine"), F.count("*").alias("edges"))
+    kernel = _kernel(run.settings.clusters, run.settings.seed, thresholds_of(run.lake))
     rows = (
         utterances.groupBy("locale")
         .cogroup(joined.groupBy("locale"))
-        .applyInArrow(_kernel(run.settings.clusters, run.settings.seed), from_arrow_schema(_CLUSTERED))
+        .applyInArrow(kernel, from_arrow_schema(_CLUSTERED))
         .persist()
     )
     formulations = run.write(VARIANT_CLUSTERS, rows.drop("events", "apart"))

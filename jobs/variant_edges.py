@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 import mining.edges
 import mining.neighbours
+import mining.thresholds
 from jobs.lake import Run, Step, spark_schema
 from mining.edges import Edges, cross_edges, mutual_edges, near_edges, neighbourhood, scored
 from mining.neighbours import Plan, assign, fixed_point, neighbours, norms_of, plan, search_cell, train_cells
+from mining.thresholds import DRAWN, Threshold, threshold
+from schemas.lake import Lake
 from schemas.settings import NeighbourSettings
 from schemas.tables import VARIANT_EDGES
 
@@ -50,7 +54,28 @@ def _width(settings: NeighbourSettings) -> int:
     return max(settings.k, settings.near_k)
 
 
-def _within(settings: NeighbourSettings, seed: int) -> Callable[[pa.Table], pa.Table]:
+def _thresholds(run: Run, locales: Iterable[str]) -> dict[str, Threshold]:
+    """The least cosine of an edge for each locale: as set, or told by the locale's first wordings (`threshold`).
+
+    Formulation ids are hashes, so that those which sort first are a random sample, the same however rows are
+    partitioned. One scan of the embeddings; `DRAWN` of each locale and one batch are held.
+    """
+    if run.settings.neighbours.min_cosine is not None:
+        return {locale: Threshold(run.settings.neighbours.min_cosine, 0) for locale in locales}
+    first: dict[str, pa.Table] = {}
+    names = ["locale", "formulation_id", "embedding"]
+    scan = run.lake.dataset("utterances", run.inputs["utterances"]).scanner(columns=names, batch_size=16_384)
+    for batch in scan.to_batches():
+        of_batch = pa.Table.from_batches([batch])
+        for locale in pc.unique(batch.column("locale")).to_pylist():
+            mine = of_batch.filter(pc.field("locale") == locale).drop("locale")
+            mine = pa.concat_tables([first[locale], mine]) if locale in first else mine
+            least = pc.select_k_unstable(mine.column("formulation_id"), DRAWN, [("formulation_id", "ascending")])
+            first[locale] = mine.take(least)
+    return {locale: threshold(vectors_of(first[locale].sort_by("formulation_id"))) for locale in locales}
+
+
+def _within(settings: NeighbourSettings, seed: int, least: Mapping[str, float]) -> Callable[[pa.Table], pa.Table]:
     def kernel(utterances: pa.Table) -> pa.Table:
         utterances = utterances.sort_by("formulation_id")  # ties and k-means do not depend on the shuffle
         vectors = vectors_of(utterances)
@@ -58,12 +83,12 @@ def _within(settings: NeighbourSettings, seed: int) -> Callable[[pa.Table], pa.T
         # Formulation ids are hashes, so the first rows are a random sample; the distributed form takes the same.
         cells = train_cells(vectors[: chosen.sample], chosen.cells, seed) if chosen.cells else None
         near, cosine = neighbours(vectors, _width(settings), chosen=chosen, cells=cells)
+        ids, locale = utterances.column("formulation_id").combine_chunks(), utterances.column("locale")[0].as_py()
         k = settings.k
-        found = mutual_edges(near[:, :k], cosine[:, :k], min_cosine=settings.min_cosine, min_margin=settings.min_margin)
+        found = mutual_edges(near[:, :k], cosine[:, :k], min_cosine=least[locale], min_margin=settings.min_margin)
         loose = near_edges(
             near[:, : settings.near_k], cosine[:, : settings.near_k], found, min_cosine=settings.near_min_cosine
         )
-        ids, locale = utterances.column("formulation_id").combine_chunks(), utterances.column("locale")[0].as_py()
         return pa.concat_tables(
             _table(locale, ids.take(pa.array(edges.left)), ids.take(pa.array(edges.right)), edges, kind)
             for edges, kind in ((found, "same_locale"), (loose, "near"))
@@ -147,7 +172,7 @@ def _searching(settings: NeighbourSettings, rows: int) -> Callable[[pa.Table], p
     return kernel
 
 
-def _scoring(locale: str, settings: NeighbourSettings) -> _Stream:
+def _scoring(locale: str, settings: NeighbourSettings, least: float) -> _Stream:
     def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             left, right = (np.arange(len(batch)) for _ in range(2))
@@ -160,7 +185,7 @@ def _scoring(locale: str, settings: NeighbourSettings) -> _Stream:
                 rank,
                 column["mean"],
                 column["other_mean"],
-                settings.min_cosine,
+                least,
                 settings.min_margin,
             )
             found = found.where(found.mutual_rank <= settings.k)
@@ -176,13 +201,16 @@ def _scoring(locale: str, settings: NeighbourSettings) -> _Stream:
     return kernel
 
 
-def distributed(utterances: DataFrame, locale: str, rows: int, settings: NeighbourSettings, seed: int) -> DataFrame:
+def distributed(
+    utterances: DataFrame, locale: str, rows: int, settings: NeighbourSettings, seed: int, least: float
+) -> DataFrame:
     """Edges of one locale with the search spread over Spark's tasks: those that the local form gives, row for row.
 
     Args:
         utterances: locale, formulation_id, embedding.
         locale: the one to search.
         rows: how many formulations it has.
+        least: the least cosine of an edge.
 
     Cost: each vector is shuffled `probes` times at 2 x dim bytes; a task holds the residents and visitors of one cell
     at a time (about (1 + probes) x rows / cells); the driver trains the cells on `Plan.sample` rows.
@@ -191,7 +219,9 @@ def distributed(utterances: DataFrame, locale: str, rows: int, settings: Neighbo
     dimensions = len(mine.select("embedding").first()["embedding"])
     chosen = _chosen(rows, dimensions, settings)
     if not chosen.cells:
-        return mine.groupBy("locale").applyInArrow(_within(settings, seed), spark_schema(VARIANT_EDGES, "run_id"))
+        return mine.groupBy("locale").applyInArrow(
+            _within(settings, seed, {locale: least}), spark_schema(VARIANT_EDGES, "run_id")
+        )
     sample = mine.select("formulation_id", "embedding").orderBy("formulation_id").limit(chosen.sample).toArrow()
     cells = train_cells(vectors_of(sample), chosen.cells, seed)
     found = (
@@ -208,7 +238,7 @@ def distributed(utterances: DataFrame, locale: str, rows: int, settings: Neighbo
         "mutual_rank", F.greatest("rank", "other_rank").cast("long")
     )
     shape = spark_schema(VARIANT_EDGES, "run_id")
-    return mutual.select("left", "right", *_SCORED).mapInArrow(_scoring(locale, settings), shape)
+    return mutual.select("left", "right", *_SCORED).mapInArrow(_scoring(locale, settings, least), shape)
 
 
 def _rephrased(run: Run, utterances: DataFrame) -> DataFrame:
@@ -239,11 +269,14 @@ def _run(run: Run) -> None:
     settings, seed, shape = run.settings.neighbours, run.settings.seed, spark_schema(VARIANT_EDGES, "run_id")
     utterances = run.read("utterances").select("locale", "formulation_id", "embedding")
     rows = {locale: count for (locale,), count in run.tally("utterances", "locale").items()}
+    told = _thresholds(run, rows)
+    run.details["min_cosine"] = {locale: one._asdict() for locale, one in sorted(told.items())}
+    least = {locale: one.cosine for locale, one in told.items()}
     large = sorted(name for name, count in rows.items() if count > settings.distribute_above)
     small = utterances.where(~F.col("locale").isin(large)) if large else utterances
-    edges = small.groupBy("locale").applyInArrow(_within(settings, seed), shape)
+    edges = small.groupBy("locale").applyInArrow(_within(settings, seed, least), shape)
     for locale in large:
-        edges = edges.unionByName(distributed(utterances, locale, rows[locale], settings, seed))
+        edges = edges.unionByName(distributed(utterances, locale, rows[locale], settings, seed, least[locale]))
     launch = run.settings.locale
     if launch in rows and len(rows) > 1:
         mine, others = (utterances.where(F.col("locale") == launch), utterances.where(F.col("locale") != launch))
@@ -260,7 +293,14 @@ STEP = Step(
     reads=("utterances", "rephrase_edges"),
     writes=(VARIANT_EDGES,),
     settings=("neighbours", "clusters"),
-    code=(mining.neighbours, mining.edges),
+    code=(mining.neighbours, mining.edges, mining.thresholds),
     run=_run,
     locale=True,
 )
+
+
+def thresholds_of(lake: Lake) -> dict[str, float]:
+    """The least cosine of an edge in each locale, as the last run of this step told it."""
+    manifest = lake.manifest(STEP.name)
+    told = manifest.details.get("min_cosine", {}) if manifest else {}
+    return {locale: float(one["cosine"]) for locale, one in told.items()}

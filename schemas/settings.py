@@ -102,7 +102,7 @@ class NeighbourSettings(_Section):
     """Neighbours and variant edges, within a locale and between the launch locale and each other."""
 
     k: Annotated[int, Field(ge=1, le=200)] = 20
-    min_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.65
+    min_cosine: Annotated[float, Field(ge=-1, le=1)] | None = None  # None: each locale's own (`mining.thresholds`)
     min_margin: Positive = 1.0
     # Looser neighbours: they join no cluster, but their users' votes say what a wording probably means.
     near_k: Annotated[int, Field(ge=0, le=200)] = 30
@@ -122,8 +122,9 @@ class ClusterSettings(_Section):
     leiden_above: Count = 12  # members of a component
     resolution: Positive = 0.01  # mean weight of all pairs of members that keeps a group of a large component together
     min_rephrase_users: Count = 2  # distinct users behind a rephrase edge that joins clusters
-    min_medoid_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.4
-    join_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.65  # to the nearest medoid, of wordings that stand alone
+    # None: by the least cosine of the locale's edges (`mining.thresholds`), which is 0.65 at most.
+    min_medoid_cosine: Annotated[float, Field(ge=-1, le=1)] | None = None  # of members; 0.4 where edges begin at 0.65
+    join_cosine: Annotated[float, Field(ge=-1, le=1)] | None = None  # of wordings that stand alone; as edges
 
 
 class LabelSettings(_Section):

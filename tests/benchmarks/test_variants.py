@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.variants import WIDTHS, main, quadratic
-from benchmarks.variants_data import planted
+from benchmarks.variants_data import Sample, planted
 from benchmarks.variants_peers import METHODS
 from benchmarks.variants_plot import plot
 from benchmarks.variants_scores import b_cubed, b_cubed_interval, pair_recall, true_pairs
+from benchmarks.variants_thresholds import rows_of, table
 
 labels = st.integers(1, 30).flatmap(
     lambda n: st.tuples(*(st.lists(st.integers(0, 5), min_size=n, max_size=n) for _ in range(2)))
@@ -107,3 +108,16 @@ def test_a_search_is_widened_until_it_finds_as_much(tmp_path: Path, monkeypatch:
 
 def test_an_empty_plot_is_still_a_picture() -> None:
     assert ElementTree.fromstring(plot([])).tag.endswith("svg")
+
+
+def test_the_best_of_the_grid_is_what_one_threshold_for_all_does_not_beat() -> None:
+    plain = planted(800, 32, seed=3)
+    rest = planted(800, 256, seed=4).vectors
+    squeezed = np.hstack([plain.vectors * np.float32(0.7**0.5), rest * np.float32(0.3**0.5)])
+    rows = rows_of(Sample(plain.texts, squeezed, plain.truth), "sw-KE", seed=1)
+    fixed, own, best = rows
+    assert [row["choice"] for row in rows] == ["fixed", "own", "best of grid"]
+    assert own["threshold"] <= fixed["threshold"] == 0.65
+    assert best["threshold"] < 0.65
+    assert best["b_cubed"]["f1"] > fixed["b_cubed"]["f1"] + 0.1
+    assert len(table(rows).splitlines()) == 5

@@ -82,6 +82,10 @@ def test_counts_add_up(mined: Mined) -> None:
     edges = counts["variant_edges"]
     by_kind = sum(edges[kind] for kind in ("same_locale", "near", "cross_locale", "rephrase"))
     assert edges["edges"] == by_kind == len(mined.rows("variant_edges"))
+    told = mined.lake.manifest("variant_edges").details["min_cosine"]
+    assert set(told) == {row["locale"] for row in mined.rows("utterances")}
+    for edge in mined.rows("variant_edges"):
+        assert edge["kind"] != "same_locale" or edge["cosine"] >= told[edge["locale"]]["cosine"]
     labels = counts["pseudo_labels"]
     assert labels["formulations"] == labels["accepted"] + labels["contested"] + labels["too_few_users"]
     spoken = {t["formulation_id"] for t in mined.rows("turns") if t["text"]}

@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
+from jobs.lake import Run
 from jobs.variant_clusters import _links
-from jobs.variant_edges import _across, _within, distributed
+from jobs.variant_edges import STEP, _across, _thresholds, _within, distributed, thresholds_of
+from mining.thresholds import DRAWN, FIXED
+from schemas.lake import Lake, Manifest
 from schemas.normalise import formulation_id
 from schemas.settings import NeighbourSettings
 
@@ -80,6 +84,39 @@ def test_a_cluster_is_linked_to_the_one_that_most_edges_lead_to(spark: SparkSess
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("files", [1, 7])
+def test_each_locale_has_its_own_threshold_however_its_rows_lie(tmp_path: Path, settings, files: int) -> None:
+    """The first wordings by id tell it, in one file or in many; few wordings, and a number that is set, are as said."""
+    squeezed = unit(np.hstack([planted(400, 3, seed=5), 0.8 * planted(1200, 1, seed=6)]))
+    said = [spoken("ja-JP", squeezed), spoken("en-US", planted(400, 3, seed=5)), spoken("sw-KE", squeezed[:20])]
+    table = pa.concat_tables(said)
+    table = table.take(np.random.default_rng(files).permutation(len(table)))
+    for part in range(files):
+        write_deltalake(tmp_path / "utterances", table.take(np.arange(part, len(table), files)), mode="append",
+                        partition_by=["locale"])  # fmt: skip
+    run = Run(STEP, Lake(tmp_path), settings({}), "run", {"utterances": files - 1})
+    locales = ["en-US", "ja-JP", "sw-KE"]
+    found = _thresholds(run, locales)
+    assert found["sw-KE"] == (FIXED, 0)
+    assert found["en-US"] == (FIXED, DRAWN)
+    first = said[0].sort_by("formulation_id")["formulation_id"].to_pylist()[:DRAWN]
+    row = {name: i for i, name in enumerate(said[0]["formulation_id"].to_pylist())}
+    drawn = squeezed[[row[name] for name in first]].astype(np.float64)
+    cosine = drawn @ drawn.T - 2 * np.eye(DRAWN)
+    assert found["ja-JP"].cosine == pytest.approx(float(np.median(cosine.max(axis=1))), abs=1.5e-3)
+    assert 0.45 < found["ja-JP"].cosine < 0.6
+    set_by_hand = Run(STEP, run.lake, settings({"neighbours.min_cosine": 0.7}), "run", run.inputs)
+    assert _thresholds(set_by_hand, locales) == dict.fromkeys(locales, (0.7, 0))
+
+
+def test_clusters_read_what_the_edges_were_made_with(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    assert thresholds_of(lake) == {}
+    told = {"ja-JP": {"cosine": 0.44, "wordings": DRAWN}}
+    lake.publish(Manifest("variant_edges", "run", {}, {}, {}, {"min_cosine": told}))
+    assert thresholds_of(lake) == {"ja-JP": 0.44}
+
+
 def rows_of(table: pa.Table) -> list[dict]:
     return table.sort_by([("left", "ascending"), ("right", "ascending")]).to_pylist()
 
@@ -88,9 +125,9 @@ def rows_of(table: pa.Table) -> list[dict]:
 def test_the_distributed_search_gives_the_edges_of_the_local_one(spark: SparkSession, partitions: int) -> None:
     table = spoken("sw-KE", planted(150, 8, seed=2))
     settings = NeighbourSettings(k=6, exact_below=1, min_margin=0.9)
-    wanted = _within(settings, 3)(table)
+    wanted = _within(settings, 3, {"sw-KE": 0.65})(table)
     frame = spark.createDataFrame(table.to_pandas(), "locale string, formulation_id string, embedding array<float>")
-    found = distributed(frame.repartition(partitions), "sw-KE", len(table), settings, 3).toArrow()
+    found = distributed(frame.repartition(partitions), "sw-KE", len(table), settings, 3, 0.65).toArrow()
     assert rows_of(found) == rows_of(wanted)
     assert len(wanted) > 1000
 
@@ -109,7 +146,7 @@ spark = (
     .config("spark.ui.enabled", False).config("spark.executor.cores", 1).getOrCreate()
 )
 settings = NeighbourSettings(k=6, exact_below=1, min_margin=0.9)
-found = distributed(spark.read.parquet(source).repartition(4), "sw-KE", int(rows), settings, 3).toArrow()
+found = distributed(spark.read.parquet(source).repartition(4), "sw-KE", int(rows), settings, 3, 0.65).toArrow()
 pq.write_table(found, out)
 tracker = spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size()
 print("executors and driver:", tracker)
@@ -169,7 +206,7 @@ def test_a_standalone_cluster_of_two_workers_gives_the_edges_of_the_local_search
 
     table = spoken("sw-KE", planted(1200, 10, seed=4))
     pq.write_table(table, tmp_path / "utterances.parquet")
-    wanted = _within(NeighbourSettings(k=6, exact_below=1, min_margin=0.9), 3)(table)
+    wanted = _within(NeighbourSettings(k=6, exact_below=1, min_margin=0.9), 3, {"sw-KE": 0.65})(table)
     (tmp_path / "driver.py").write_text(DRIVER)
     with standalone_cluster(tmp_path) as address:
         command = [sys.executable, str(tmp_path / "driver.py"), address, str(tmp_path / "utterances.parquet")]
