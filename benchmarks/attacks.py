@@ -1,7 +1,7 @@
 """What attackers change of the labels: one launch's first round with them and without, all else equal.
 
-People's turns come first and do not depend on the attackers', the launch model answers alike, and the encoder is that of
-the log without attackers, so every label that differs between the two lakes differs for what the attackers said.
+People's turns come first and do not depend on the attackers', the launch model answers alike, and the encoder is that
+of the log without attackers, so every label that differs between the two lakes differs for what the attackers said.
 """
 
 from __future__ import annotations

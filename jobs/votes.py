@@ -53,14 +53,14 @@ def intent_survival(turns: DataFrame, pairs: DataFrame) -> DataFrame:
     same = F.coalesce(F.col("target_interpretation.intent") == F.col("first"), F.lit(False)).cast("double")
     reworded = pairs.where("kind = 'rephrase'").join(answered, "source")
     accepted_try = F.col("posterior") * F.col("target_acceptance")
-    seen = reworded.groupBy("locale").agg(
-        F.sum(accepted_try * same).alias("same"),
-        F.sum(accepted_try).alias("accepted"),
-        F.sum("posterior").alias("all"),
+    each = reworded.groupBy("locale", "user_id", "source_formulation", "target_formulation").agg(
+        F.avg(accepted_try * same).alias("same"), F.avg(accepted_try).alias("accepted"), F.avg("posterior").alias("all")
     )
+    seen = each.groupBy("locale").agg(*(F.sum(name).alias(name) for name in ("same", "accepted", "all")))
     middle = F.expr("(same / all + same / accepted) / 2")
     survival = seen.select("locale", F.round(middle, 6).alias("survival"))
-    accepted = answered_turns.groupBy("locale").agg(F.avg(1 - F.col("friction")).alias("accepted"))
+    heard = answered_turns.groupBy("locale", "user_id", "formulation_id").agg(F.avg(1 - F.col("friction")).alias("a"))
+    accepted = heard.groupBy("locale").agg(F.avg("a").alias("accepted"))
     share = "accepted / greatest(accepted + (1 - accepted) * coalesce(survival, 0D), 1e-9)"
     told = accepted.join(survival, "locale", "left")
     return told.select("locale", "survival", F.round(F.expr(share), 6).alias("served"))

@@ -240,18 +240,19 @@ def test_a_step_whose_input_is_missing_names_the_step_to_run(tmp_path: Path, ste
 def test_how_often_an_intent_outlives_its_turn_lies_midway_between_its_bounds(mined: Mined) -> None:
     """Against plain Python over the tables."""
     turns = {t["interaction_id"]: t for t in mined.rows("turns") if not t["held_out"] and t["text"]}
-    same = known = whole = 0.0
+    said: dict[tuple[str, str, str], list[tuple[float, float, float]]] = {}
     for pair in mined.rows("rephrase_pairs"):
         first = turns.get(pair["source"])
         if pair["held_out"] or pair["kind"] != "rephrase" or pair["posterior"] < 0.5 or first is None:
             continue
         if first["response"] != "completed" or first["interpretation"] is None:
             continue
-        whole += pair["posterior"]
-        known += pair["posterior"] * pair["target_acceptance"]
-        target = pair["target_interpretation"]
-        if target is not None and target["intent"] == first["interpretation"]["intent"]:
-            same += pair["posterior"] * pair["target_acceptance"]
+        target, accepted = pair["target_interpretation"], pair["posterior"] * pair["target_acceptance"]
+        agrees = target is not None and target["intent"] == first["interpretation"]["intent"]
+        whose = pair["user_id"], pair["source_formulation"], pair["target_formulation"]
+        said.setdefault(whose, []).append((agrees * accepted, accepted, pair["posterior"]))
+    # A user counts once for each pair of wordings.
+    same, known, whole = (sum(sum(one[i] for one in pairs) / len(pairs) for pairs in said.values()) for i in range(3))
     manifest = mined.lake.manifest("pseudo_labels")
     assert manifest is not None
     assert whole > 0
