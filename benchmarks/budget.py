@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.loop import Loop, LoopOptions
 from benchmarks.rounds import METRICS, figures
 from benchmarks.scoring import read_truth
-from retrain.data import Example, read_gold, read_snapshot
+from retrain.data import Example, read_gold, read_pairs, read_snapshot
 from retrain.evaluate import outcomes
 from retrain.predictor import TorchPredictor
 from retrain.train import finetune, pretrain
@@ -125,6 +125,7 @@ def run_budget(settings: Settings, work: Path, say: Callable[[str], None], arm: 
         raise InputError(f"the arm {arm} in {work} has no training set")
     snapshot = str(manifest.details["snapshot_id"])
     rows = [e for e in read_snapshot(lake, snapshot, ("train", "dev")) if e.locale == locale]
+    pairs = read_pairs(lake, snapshot)
     truth = meanings(lake, read_truth(state.parent / "truth"), locale)
     # What a person annotated is no loss of the loop.
     source = [e for e in read_gold(loop.settings.training.gold) if e.locale == loop.options.source]
@@ -134,7 +135,7 @@ def run_budget(settings: Settings, work: Path, say: Callable[[str], None], arm: 
     for line, name in enumerate(LINES):
         say(f"training: {name}")
         chosen = substituted(rows, truth, line, settings.labels.vote_floor)
-        model = finetune(loop.settings, base, chosen, source=source, locale=locale)
+        model = finetune(loop.settings, base, chosen, source=source, locale=locale, pairs=pairs)
         labels = sum(e.source == "pseudo_label" for e in chosen)
         lines.append({"line": name, "labels": labels} | figures(outcomes(model, test), seed))
     best = work / "ceiling"

@@ -1,11 +1,11 @@
-"""pseudo_labels, turns, rephrase_pairs and gold files -> training_sets: one frozen, weighted snapshot a run.
+"""pseudo_labels, turns, rephrase_pairs and gold files -> training_sets, training_pairs: one frozen snapshot a run.
 
 Accepted labels teach their intent and the slots that are settled; wordings with enough users on whose intent the
-evidence is divided teach the distribution.
+evidence is divided teach the distribution. Pairs of wordings teach that both mean the same (`jobs.training_pairs`).
 
 The rows themselves are kept, since old versions of their inputs may be vacuumed away; the manifest beside them names
 the version of every input. The gate's rows are turns that no label was made of: those of held-out users, and of all
-users where a wording has no label.
+users where a wording teaches nothing.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
+import jobs.training_pairs
 import jobs.votes
 from jobs.encoder import gold_stamp
 from jobs.lake import Run, Step, spark_schema
+from jobs.training_pairs import pairs_of
 from jobs.votes import spoken_alone
 from schemas.annotated import Annotated, read_annotated
 from schemas.errors import InputError
 from schemas.normalise import formulation_id, normalise
-from schemas.training_tables import TRAINING_SETS
+from schemas.training_tables import TRAINING_PAIRS, TRAINING_SETS
 
 _DEV_IN = 20  # one cluster in so many steers the training and trains nothing
 _OF_VOTERS = 50_000  # turns of voters that judge, at most: a sample of wordings by hash
@@ -137,7 +139,7 @@ def _judged(run: Run, teaching: DataFrame, locale: str) -> DataFrame:
     wordings.
 
     Args:
-        teaching: formulation_id of the wordings that gold or the log says something of.
+        teaching: formulation_id of the wordings that gold, the log or a pair says something of.
     """
     turns = run.read("turns").where((F.col("locale") == locale) & (F.col("text") != ""))
     answered = spoken_alone(turns.where("interpretation is not null and response = 'completed'"))
@@ -223,13 +225,20 @@ def _run(run: Run) -> None:
     floor, taken = run.settings.labels.vote_floor, run.settings.training.contested > 0
     divided = every.where((F.col("status") == "contested") & (F.col("users") >= floor) & F.lit(taken))
     of_gold = run.spark.createDataFrame([(name,) for name in sorted(known)], "formulation_id string")
-    teaching = labels.select("formulation_id").union(divided.select("formulation_id")).union(of_gold)
+    dev = {formulation_id(row.locale, normalise(row.utterance)) for row in mine if row.partition == "dev"}
+    of_dev = run.spark.createDataFrame([(name,) for name in sorted(dev)], "formulation_id string")
+    in_dev = every.where(_steers()).select("formulation_id").union(of_dev)
+    pairs = pairs_of(run, locale, every, in_dev).persist()
+    paired = pairs.select(F.explode(F.array("left_id", "right_id")).alias("formulation_id"))
+    teaching = labels.select("formulation_id").union(divided.select("formulation_id")).union(of_gold).union(paired)
     judged = _judged(run, teaching, locale).persist()  # read by three frames of gate rows
     mined = _labelled(run, labels, of_gold).unionByName(_contested(run, divided, of_gold))
     rows = gold_rows.unionByName(mined).unionByName(_gate_rows(run, judged, locale))
     rows = rows.withColumn("snapshot_id", F.lit(run.run_id))
     examples = run.write(TRAINING_SETS, rows, f"snapshot_id = '{run.run_id}'")
-    judged.unpersist()
+    paired_up = run.write(TRAINING_PAIRS, pairs, f"snapshot_id = '{run.run_id}'")
+    for frame in (judged, pairs):
+        frame.unpersist()
     of_split = run.tally(TRAINING_SETS.name, "source", "split", where=pc.field("snapshot_id") == run.run_id)
     there = (pc.field("status") == "accepted") & (pc.field("locale") == locale)
     accepted = run.rows("pseudo_labels", there)
@@ -241,6 +250,8 @@ def _run(run: Run) -> None:
     # In gold, in a cluster that steers, or over the cap.
     run.count(contested=found, contested_left_out=found - of_split["contested", "train"])
     run.count(**{f"{source}.{split}": n for (source, split), n in sorted(of_split.items())})
+    if run.settings.training.consistency > 0:
+        run.count(pairs=paired_up)
     run.details["snapshot_id"] = run.run_id
     labelled = run.lake.manifest("pseudo_labels")
     of_locales = labelled.details.get("served_if_right", {}) if labelled else {}
@@ -284,9 +295,9 @@ Pseudo-labels mined from users' own rephrases, mixed with annotated examples. No
 STEP = Step(
     name="training_sets",
     reads=("pseudo_labels", "turns", "rephrase_pairs"),
-    writes=(TRAINING_SETS,),
-    settings=("training", "labels"),
-    code=(jobs.votes,),
+    writes=(TRAINING_SETS, TRAINING_PAIRS),
+    settings=("training", "labels", "rephrase"),
+    code=(jobs.votes, jobs.training_pairs),
     run=_run,
     locale=True,
     also=gold_stamp,

@@ -46,6 +46,17 @@ class Example:
         return Annotated(self.utterance, self.locale, Interpretation(self.intent, self.slots or ()), self.split)
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two wordings that users said instead of each other, and how far each may be moved towards the other, 0 to 1."""
+
+    left: str
+    right: str
+    locale: str
+    left_weight: float
+    right_weight: float
+
+
 def from_annotated(rows: Iterable[Annotated], weight: float = 1.0) -> list[Example]:
     """Gold examples of annotated rows; their partition becomes the split."""
     return [
@@ -99,6 +110,17 @@ def read_snapshot(lake: Lake, snapshot_id: str, splits: Sequence[str] = ("train"
         if faults:
             raise InputError(f"snapshot {snapshot_id}: slot {faults[0]} lies outside {example.utterance!r}")
     return examples
+
+
+def read_pairs(lake: Lake, snapshot_id: str) -> list[Pair]:
+    """The pairs of one frozen snapshot, in a stable order; none where it was made without them (`training.consistency`
+    0) or by a program that knew none."""
+    version = lake.published().get("training_pairs")
+    if version is None:
+        return []
+    rows = read_table(lake, "training_pairs", version=version, where=[("snapshot_id", "=", snapshot_id)])
+    ordered = sorted(rows, key=lambda row: row["pair_id"])
+    return [Pair(r["left"], r["right"], r["locale"], r["left_weight"], r["right_weight"]) for r in ordered]
 
 
 def in_stable_order(examples: Iterable[Example]) -> list[Example]:

@@ -14,7 +14,8 @@ from torch.nn.functional import cross_entropy
 from torch.utils import deterministic
 
 from retrain.batches import Encoded, Lexicon, batches, encode
-from retrain.data import Example
+from retrain.consistency import PAIRS_A_ROW, EncodedPairs
+from retrain.data import Example, Pair
 from retrain.encoder import SubwordVectors
 from retrain.evaluate import Metrics, evaluate
 from retrain.model import WORD_DROPOUT, WORD_DROPOUT_FLOOR, Network
@@ -45,6 +46,7 @@ class Schedule:
     batch_size: int
     learning_rate: float
     forgiving: float = 0.0  # q of the generalised cross entropy of mined intents; 0 is cross entropy
+    consistency: float = 0.0  # weight of the losses of pairs beside those of examples
 
 
 @contextmanager
@@ -80,13 +82,16 @@ def generalised_cross_entropy(logits: Tensor, targets: Tensor, q: float) -> Tens
 def _losses(
     network: Network,
     encoded: list[Encoded],
+    pairs: EncodedPairs,
     lexicon: Lexicon,
     dropout: Tensor,
     schedule: Schedule,
     random: np.random.Generator,
     smoothing: float,
 ) -> Iterator[Tensor]:
-    for batch, targets in batches(encoded, lexicon, schedule.batch_size, random):
+    steps = math.ceil(len(encoded) / schedule.batch_size)
+    portions = pairs.portions(steps, max(1, int(PAIRS_A_ROW * schedule.batch_size)), random)
+    for (batch, targets), chosen in zip(batches(encoded, lexicon, schedule.batch_size, random), portions, strict=True):
         logits, scores = network(batch, dropout)
         of_intents = cross_entropy(logits, targets.intents, reduction="none", label_smoothing=smoothing)
         if schedule.forgiving and bool(targets.mined.any()):
@@ -96,6 +101,8 @@ def _losses(
         loss = (of_intents * targets.intent_weights).sum()
         if bool((targets.tag_weights > 0).any()):
             loss = loss + TAG_LOSS * (network.tag_losses(scores, targets.tags, batch.mask) * targets.tag_weights).sum()
+        if len(chosen):
+            loss = loss + schedule.consistency * pairs.losses(network, chosen, dropout).sum()
         yield loss / len(batch.lengths)
 
 
@@ -109,17 +116,20 @@ def fit(
     seed: int,
     stage: str = "train",
     progress: Progress | None = None,
+    pairs: Sequence[Pair] = (),
 ) -> tuple[Network, list[Metrics]]:
     """Train in place; returns the averaged weights of the best epoch by dev exact match plus intent
     accuracy, or of the last where fewer than `MIN_CHOICE` rows judge, and the dev metrics of each epoch.
 
     Args:
         train: the examples of an epoch, drawn with the generator it is given.
+        pairs: wordings that are pulled together, by `schedule.consistency`.
 
     Cost: 1.7 ms an example and epoch on one core without AVX-512 (the phrasebook's English, default sizes).
     """
     random = np.random.default_rng(seed)
     lexicon = Lexicon(vocabulary, encoder)
+    pulled = EncodedPairs(pairs if schedule.consistency else (), lexicon)
     judges = [e.annotated for e in dev if e.slots is not None]
     judges = judges if len(judges) <= MAX_DEV else [judges[i] for i in random.permutation(len(judges))[:MAX_DEV]]
     counts = torch.tensor(vocabulary.counts, dtype=torch.float32)
@@ -132,7 +142,7 @@ def fit(
     for epoch in range(schedule.epochs):
         network.train()
         encoded = encode(train(random), vocabulary, lexicon)
-        for loss in _losses(network, encoded, lexicon, dropout, schedule, random, SMOOTHING):
+        for loss in _losses(network, encoded, pulled, lexicon, dropout, schedule, random, SMOOTHING):
             rate = min(1.0, (step + 1) / (WARM_UP * total + 1))
             rate *= 0.02 + 0.98 * (1 + math.cos(math.pi * min(1.0, step / total))) / 2
             for group in optimiser.param_groups:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from retrain.data import MINED, Example, fingerprint, in_stable_order, read_gold, read_snapshot
+from retrain.data import MINED, Example, Pair, fingerprint, in_stable_order, read_gold, read_pairs, read_snapshot
 from retrain.encoder import SubwordVectors
 from retrain.evaluate import Metrics, evaluate
 from retrain.fit import MIN_DEV, Progress, Schedule, fit, reproducible
@@ -42,6 +42,7 @@ _SOURCES = (
     "encoder.py",
     "batches.py",
     "model.py",
+    "consistency.py",
     "fit.py",
     "substitution.py",
     "train.py",
@@ -159,12 +160,14 @@ def finetune(
     locale: str | None = None,
     progress: Progress | None = None,
     epochs: int | None = None,
+    pairs: Sequence[Pair] = (),
 ) -> TorchPredictor:
     """Fine-tune a copy of `start` on the launch locale's rows, gold and weighted pseudo-labels, beside a
     rehearsal sample of `source` that is drawn anew each epoch. `start` is not changed.
 
     Few rows get more epochs and many rows fewer, so that the number of steps stays useful and the time
-    bounded.
+    bounded. `pairs` are wordings of the locale that say the same (`retrain.consistency`), whatever they say; they are
+    read where `training.consistency` is above 0.
 
     Raises:
         InputError: no target training rows.
@@ -179,7 +182,8 @@ def finetune(
     seen = len(rows) + sample
     wanted = max(epochs or t.finetune_epochs, -(-MIN_UPDATES * t.batch_size // seen)) if epochs is None else epochs
     epochs_now = max(1, min(wanted, max(3, t.max_seen // seen)))
-    schedule = Schedule(epochs_now, t.batch_size, t.learning_rate, t.forgiving)
+    schedule = Schedule(epochs_now, t.batch_size, t.learning_rate, t.forgiving, t.consistency)
+    pairs = pairs if t.consistency else ()
 
     fillers = fillers_of([*_split(target, "train"), *rehearsed])
 
@@ -189,9 +193,9 @@ def finetune(
         return [substituted(e, fillers, t.substitution, random) for e in shown] if t.substitution else shown
 
     with reproducible(settings.seed, t.threads):
-        vocabulary = start.vocabulary.grown(rows)
+        vocabulary = start.vocabulary.grown(rows, [text for pair in pairs for text in (pair.left, pair.right)])
         network = grow(start.network, vocabulary)
-        fit(network, vocabulary, start.encoder, epoch, dev, schedule, settings.seed, "finetune", progress)
+        fit(network, vocabulary, start.encoder, epoch, dev, schedule, settings.seed, "finetune", progress, pairs)
         predictor = TorchPredictor(network, vocabulary, start.encoder, locale=locale)
         predictor.temperature = fitted_temperature(predictor, dev) if len(dev) >= MIN_DEV else start.temperature
     return predictor
@@ -250,6 +254,8 @@ def train(
     rows = gold if snapshot_id is None else read_snapshot(lake, snapshot_id, ("train", "dev"))
     source = [e for e in gold if e.locale == t.source_locale] or [e for e in rows if e.locale == t.source_locale]
     target = [e for e in rows if e.locale == locale]
+    paired = read_pairs(lake, snapshot_id) if snapshot_id is not None and t.consistency else []
+    pairs = [pair for pair in paired if pair.locale == locale]
     start = pretrain(settings, source, encoder=vectors, cache=lake.registry, progress=progress)
     if locale == t.source_locale and snapshot_id is None:
         target = []
@@ -262,6 +268,7 @@ def train(
             locale=locale,
             progress=progress,
             epochs=epochs,
+            pairs=pairs,
         )
     else:
         predictor = TorchPredictor(
@@ -276,13 +283,14 @@ def train(
         snapshot_id or f"gold-{data}",
         len(used),
         time.monotonic() - began,
-        _key(settings, data, locale, epochs, vectors.fingerprint if vectors else "none"),
+        _key(settings, data, locale, epochs, vectors.fingerprint if vectors else "none", *pairs),
         {
             "locale": locale,
             "seed": str(settings.seed),
             "encoder": vectors.fingerprint if vectors else "none",
             "target_rows": str(len(_split(target, "train"))),
             "source_rows": str(len(_split(source, "train"))),
+            "pairs": str(len(pairs)),
             **{k: str(v) for k, v in t.model_dump(mode="json", exclude={"gold"}).items()},
         },
         evaluate(predictor, judges) if len(judges) >= MIN_DEV else None,

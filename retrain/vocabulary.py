@@ -51,17 +51,20 @@ class Vocabulary:
     def tag_index(self) -> dict[str, int]:
         return {tag: i for i, tag in enumerate(self.tags)}
 
-    def grown(self, examples: Iterable[Example]) -> Vocabulary:
-        """This vocabulary with what `examples` add appended, each kind in sorted order; nothing old moves."""
+    def grown(self, examples: Iterable[Example], texts: Iterable[str] = ()) -> Vocabulary:
+        """This vocabulary with what `examples`, and `texts` without a label, add appended, each kind in sorted order;
+        nothing old moves."""
         counts: Counter[str] = Counter()
         chars: set[str] = set()
         intents: set[str] = set()
         slots: set[str] = set()
         locales: set[str] = set()
-        for example in examples:
-            words = [token.text for token in tokens_of(example.utterance)]
+        examples = list(examples)
+        for text in (*(example.utterance for example in examples), *texts):
+            words = [token.text for token in tokens_of(text)]
             counts.update(words)
             chars.update(*words)
+        for example in examples:
             intents.add(example.intent)
             slots.update(s.name for s in example.slots or ())
             locales.add(example.locale)

@@ -163,6 +163,9 @@ class TrainingSettings(_Section):
     # Weight of wordings on whose intent the evidence is divided, beside labels at their posterior: they teach the whole
     # distribution. 0 leaves them out: docs/learning.md.
     contested: Share = 0.0
+    # Weight of the consistency loss between the two wordings of a mined pair, beside a label of the same evidence
+    # (`retrain.consistency`). 0 leaves the pairs out of the snapshot: docs/learning.md.
+    consistency: Annotated[float, Field(ge=0, le=10)] = 0.0
 
 
 class GateSettings(_Section):

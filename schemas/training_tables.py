@@ -1,4 +1,4 @@
-"""The tables of training: frozen examples, model versions, gate decisions (`schemas.tables` has all others)."""
+"""The tables of training: frozen examples and pairs, models, gate decisions (`schemas.tables` has all others)."""
 
 from __future__ import annotations
 
@@ -34,6 +34,25 @@ TRAINING_SETS = Table(
             "head, torso or tail by how often it was spoken; gold, contested; of gate rows labelled or unlabelled",
         ),
         Column("group_id", _S, "cluster, signature of gold, or the turn whose possible answers the gate rows are"),
+        RUN_ID,
+    ),
+    ("snapshot_id",),
+)
+
+TRAINING_PAIRS = Table(
+    "training_pairs",
+    "two wordings of one frozen snapshot that users said instead of each other",
+    "jobs.training_sets",
+    ("snapshot_id", "pair_id"),
+    (
+        Column("snapshot_id", _S, "the run that froze it"),
+        Column("pair_id", _S, "hash of both formulations"),
+        LOCALE,
+        Column("left", _S, "the one wording, of the smaller formulation id, in its most frequent spelling"),
+        Column("right", _S, "the other"),
+        Column("left_weight", _F, "how far the left may be moved: its users' belief in the pair, as a share of them"),
+        Column("right_weight", _F, "how far the right may be moved"),
+        Column("users", _L, "distinct users who said the one instead of the other"),
         RUN_ID,
     ),
     ("snapshot_id",),
