@@ -7,8 +7,7 @@ of the log without attackers, so every label that differs between the two lakes 
 from __future__ import annotations
 
 import shutil
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from schemas.settings import Settings
 from simulator.population import Attack
 
 KINDS = ("pair", "alike", "vouch", "denounce")
+_TURN_COLUMNS = ["interaction_id", "user_id", "occurred_at", "formulation_id", "interpretation"]
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,12 @@ class Changes:
     """Accepted labels with attackers against those without, counted in formulations.
 
     Args:
-        attacked: formulations that attackers say.
-        false_pushed: of these, with a wrong label that they did not have.
+        attacked: formulations of which attackers want something believed.
+        false_pushed: of these, with the wrong label that attackers want and that they did not have.
         true_suppressed: of these, whose right label is lost.
-        others_false, others_suppressed, others_right: of all other formulations, newly wrong, no longer right, newly
-            right. What moves the fitted weights moves labels near the threshold, both ways.
+        others_false, others_suppressed, others_right: of all other labels, newly wrong, no longer right, newly right.
+            What moves the fitted weights moves labels near the threshold, both ways; and what attackers say is now and
+            then mistaken as anybody's would be.
     """
 
     attacked: int
@@ -49,28 +50,27 @@ class Changes:
 
 
 def changes(
-    before: Mapping[str, str], after: Mapping[str, str], meant: Mapping[str, str], attacked: set[str]
+    before: Mapping[str, str], after: Mapping[str, str], meant: Mapping[str, str], wanted: Mapping[str, str]
 ) -> Changes:
     """Compare the labels (formulation -> intent) of two lakes.
 
     Args:
         meant: the true intent of each formulation.
-        attacked: formulations that attackers say.
+        wanted: of the formulations that are attacked, the intent that attackers want believed.
     """
-    counts = Counter[tuple[str, str]]()
+    pushed = suppressed = false = lost = right = 0
     for name in before.keys() | after.keys():
         truth, was, now = meant.get(name), before.get(name), after.get(name)
         if was == now:
             continue
-        whose = "attacked" if name in attacked else "others"
-        counts[whose, "false"] += now is not None and now != truth
-        counts[whose, "lost"] += was is not None and was == truth
-        counts[whose, "right"] += now is not None and now == truth
-    return Changes(
-        len(attacked),
-        counts["attacked", "false"], counts["attacked", "lost"],
-        counts["others", "false"], counts["others", "lost"], counts["others", "right"],
-    )  # fmt: skip
+        if now is not None and now != truth:
+            pushed += now == wanted.get(name)
+            false += now != wanted.get(name)
+        if was is not None and was == truth:
+            suppressed += name in wanted
+            lost += name not in wanted
+        right += now is not None and now == truth
+    return Changes(len(wanted), pushed, suppressed, false, lost, right)
 
 
 def _labels(lake: Lake, locale: str) -> dict[str, str]:
@@ -78,9 +78,26 @@ def _labels(lake: Lake, locale: str) -> dict[str, str]:
     return {r["formulation_id"]: r["intent"] for r in rows if r["locale"] == locale and r["status"] == "accepted"}
 
 
-def _said_by_bots(lake: Lake, truth: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    rows = lake.rows("turns", ["interaction_id", "formulation_id"])
-    return {r["formulation_id"] for r in rows if truth[r["interaction_id"]]["attack"]}
+def wanted_by_attackers(
+    turns: Iterable[Mapping[str, Any]], truth: Mapping[str, Mapping[str, Any]], kind: str
+) -> dict[str, str]:
+    """What attackers want believed of their wordings, formulation -> intent: of the first of two the answer to the
+    second, of a single one its own answer (which `denounce` wants gone). Nothing where nothing was understood.
+
+    Args:
+        turns: with `interaction_id, user_id, occurred_at, formulation_id, interpretation`.
+    """
+    said: dict[str, list[Mapping[str, Any]]] = {}
+    for turn in turns:
+        if truth[turn["interaction_id"]]["attack"]:
+            said.setdefault(turn["user_id"], []).append(turn)
+    wanted = {}
+    for own in said.values():
+        own.sort(key=lambda turn: (turn["occurred_at"], turn["interaction_id"]))
+        last = own[1] if kind in ("pair", "alike") else own[0]
+        if last["interpretation"]:
+            wanted[own[0]["formulation_id"]] = last["interpretation"]["intent"]
+    return wanted
 
 
 def run_attacks(
@@ -158,8 +175,8 @@ def run_attacks(
             size = {"attackers": attackers, "ids": many, "repetitions": repetitions}
             attack = Attack.model_validate(size | {"kind": kind})
             told, lake, truth = played(f"{kind}-{attackers}x{many}x{repetitions}", attack)
-            said = _said_by_bots(lake, read_truth(truth))
-            found = changes(before, _labels(lake, locale), _meant(lake, truth, locale), said)
+            wanted = wanted_by_attackers(lake.rows("turns", _TURN_COLUMNS), read_truth(truth), kind)
+            found = changes(before, _labels(lake, locale), _meant(lake, truth, locale), wanted)
             rows.append({"kind": kind, "ids": many} | told | asdict(found))
     return {
         "locale": locale,
