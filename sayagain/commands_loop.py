@@ -199,10 +199,9 @@ def attacks(
         (row["kind"], row["ids"], row["labels"], percent(row["label_precision"]), *(row[n] for n in names))
         for row in told["attacks"]
     ]
-    columns = ("attack", "ids", "labels", "right", "wordings", "pushed", "suppressed", "others false", "lost", "gained")
-    metric_rows(
-        f"{attackers} attackers in {told['population']}, {locale}, floor of {told['floor']} users", columns, rows
-    )
+    columns = ("attack", "ids", "labels", "right", "texts", "pushed", "suppr.", "false", "lost", "new")
+    title = f"{attackers} attackers in {told['population']}, {locale}, floor of {told['floor']} users"
+    metric_rows(f"{title}; the last three are of other labels", columns, rows)
     if retrained:
         figures = ("intent_accuracy", "slot_f1", "exact_match")
         metric_rows(
