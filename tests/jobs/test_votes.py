@@ -69,21 +69,28 @@ def test_guesses_are_the_champions_probabilities_summed_over_turns(spark: SparkS
 
 
 def test_how_often_intents_survive_lies_midway_between_its_bounds(spark: SparkSession) -> None:
-    frictions = [0.9] * 4 + [0.1]
-    turns = [("sw-KE", f"t{i}", "completed", meaning("alarm"), friction) for i, friction in enumerate(frictions)]
-    shape = f"locale string, interaction_id string, response string, interpretation {INTERPRETATION}, friction double"
+    # The last user says the same three times over, and is heard once.
+    frictions = [0.9] * 4 + [0.1] * 3
+    said = [("u0", "f"), ("u1", "f"), ("u2", "f"), ("u2", "g"), *[("u3", "f")] * 3]
+    turns = [
+        ("sw-KE", f"t{i}", *whose, "completed", meaning("alarm"), friction)
+        for i, (whose, friction) in enumerate(zip(said, frictions, strict=True))
+    ]
+    shape = "locale string, interaction_id string, user_id string, formulation_id string, response string, "
+    shape += f"interpretation {INTERPRETATION}, friction double"
     pairs = [
-        ("sw-KE", *pair)
-        for pair in (
-            ("rephrase", "t0", meaning("alarm"), 1.0, 0.8),
-            ("rephrase", "t1", meaning("music"), 1.0, 0.8),
-            ("rephrase", "t2", meaning("alarm"), 1.0, 0.0),
-            ("rephrase", "t3", None, 0.5, 0.0),
-            ("repeat", "t3", meaning("alarm"), 1.0, 1.0),
+        ("sw-KE", user, wording, "h", *pair)
+        for user, wording, pair in (
+            ("u0", "f", ("rephrase", "t0", meaning("alarm"), 1.0, 0.8)),
+            ("u1", "f", ("rephrase", "t1", meaning("music"), 1.0, 0.8)),
+            ("u2", "f", ("rephrase", "t2", meaning("alarm"), 1.0, 0.0)),
+            ("u2", "g", ("rephrase", "t3", None, 0.5, 0.0)),
+            ("u2", "g", ("rephrase", "t3", None, 0.5, 0.0)),
+            ("u2", "g", ("repeat", "t3", meaning("alarm"), 1.0, 1.0)),
         )
     ]
-    pair_shape = f"locale string, kind string, source string, target_interpretation {INTERPRETATION}, "
-    pair_shape += "posterior double, target_acceptance double"
+    pair_shape = "locale string, user_id string, source_formulation string, target_formulation string, kind string, "
+    pair_shape += f"source string, target_interpretation {INTERPRETATION}, posterior double, target_acceptance double"
     found = intent_survival(spark.createDataFrame(turns, shape), spark.createDataFrame(pairs, pair_shape)).collect()
     survival = (0.8 / 3.5 + 0.8 / 1.6) / 2
     accepted = (0.1 * 4 + 0.9) / 5
