@@ -16,11 +16,18 @@ pytestmark = pytest.mark.slow
 
 MASSIVE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "massive"
 COMMON = ["--massive", str(MASSIVE), "--locale", "sw-KE", "--seed", "3", "--seed-labels", "150"]
-SMALL = ["--sample", "400", "--users", "40", "--population", "launch"]
+SMALL = ["--sample", "250", "--users", "30", "--population", "launch"]
+SIZES = {
+    "training.hidden": 32,
+    "training.word_dimensions": 32,
+    "training.char_dimensions": 16,
+    "encoder.dimensions": 32,
+}
 
 
 def told(*arguments: str, out: Path) -> Any:
-    made = CliRunner().invoke(app, ["bench", *arguments, "--out", str(out)])
+    small = [part for name, size in SIZES.items() for part in ("--set", f"{name}={size}")]
+    made = CliRunner().invoke(app, [*small, "bench", *arguments, "--out", str(out)])
     assert made.exit_code == 0, made.output
     return json.loads(out.read_text(encoding="utf-8"))
 
@@ -34,7 +41,7 @@ def test_a_loop_its_budget_its_labels_and_its_attackers(tmp_path: Path) -> None:
     assert [arm["name"] for arm in report["arms"]] == ["ours", "self-training"]
     for arm in report["arms"]:
         (row,) = arm["rounds"]
-        assert row["turns"] > 300
+        assert row["turns"] > 200
         assert set(arm["gap_closed"]) == set(METRICS)
         for share in ("success_rate", "label_coverage", "label_precision", *METRICS):
             assert 0 <= row[share] <= 1
