@@ -64,7 +64,8 @@ def writes(table: Table, folder: Path) -> Callable[[Iterable[pa.Table]], Iterato
             for values in keys if len(made) else []:
                 mine = made
                 for name, value in values.items():
-                    mine = mine.filter(pc.equal(mine.column(name), value))
+                    column = mine.column(name)
+                    mine = mine.filter(pc.is_null(column) if value is None else pc.equal(column, value))
                 key = tuple(values.values())
                 if key not in files:
                     folder.mkdir(parents=True, exist_ok=True)

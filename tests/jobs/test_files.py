@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from jobs.files import WRITTEN, commit, writes
 from schemas.columns import LOCALE, STRINGS, Column, Table
@@ -15,7 +15,7 @@ TABLE = Table("words", "a word", "jobs.words", ("word",), (Column("word", pa.str
               Column("also", STRINGS, "others", True)), ("locale",))  # fmt: skip
 
 
-def rows(*words: tuple[str, str, list[str] | None]) -> pa.Table:
+def rows(*words: tuple[str, str | None, list[str] | None]) -> pa.Table:
     word, locale, also = zip(*words, strict=True)
     return pa.table({"also": pa.array(also, STRINGS), "locale": locale, "word": word})
 
@@ -50,3 +50,14 @@ def test_a_table_may_be_empty(tmp_path: Path) -> None:
     assert commit(TABLE, folder, written) == (1, 1)
     assert commit(TABLE, folder, nothing) == (2, 0)
     assert DeltaTable(folder).to_pyarrow_table().num_rows == 0
+
+
+def test_no_row_is_lost_for_want_of_a_partition_value_or_an_older_schema(tmp_path: Path) -> None:
+    folder = tmp_path / "words"
+    older = pa.table({"word": ["ja"], "locale": ["sw-KE"]})  # of a program that knew no `also`
+    write_deltalake(str(folder), older, partition_by=["locale"])
+    made = rows(("oui", "fr-FR", ["si"]), ("eh", None, None))
+    written = pa.Table.from_batches(list(writes(TABLE, folder)([made])), WRITTEN)
+    assert commit(TABLE, folder, written)[1] == 2
+    found = DeltaTable(folder).to_pyarrow_table().select(list(TABLE.names)).to_pylist()
+    assert sorted(found, key=str) == sorted(made.select(list(TABLE.names)).to_pylist(), key=str)
