@@ -9,12 +9,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmarks.loop import SHARED, Loop, LoopOptions, Say
 from benchmarks.rounds import METRICS, retrain_and_gate
-from benchmarks.scoring import gold_labels, read_truth
+from benchmarks.scoring import gold_labels, read_truth, top
 from jobs.encoder import encoder_of
 from jobs.pipeline import STEPS
 from retrain import registry
@@ -71,6 +70,15 @@ def changes(
             lost += name not in wanted
         right += now is not None and now == truth
     return Changes(len(wanted), pushed, suppressed, false, lost, right)
+
+
+@dataclass(frozen=True)
+class _Played:
+    told: dict[str, Any]
+    lake: Lake
+    truth: dict[str, dict[str, Any]]
+    meant: dict[str, str]
+    labels: dict[str, str]
 
 
 def _labels(lake: Lake, locale: str) -> dict[str, str]:
@@ -139,18 +147,17 @@ def run_attacks(
     loop = Loop(settings, options, say)
     locale = options.locale
 
-    def played(name: str, attack: Attack) -> tuple[dict[str, Any], Lake, Path]:
+    def played(name: str, attack: Attack) -> _Played:
         crowd = loop.crowd.model_copy(update={"attack": attack})
         lake = loop.first_lake(f"attacks/{name}", crowd)
         say(f"{name}: labelling")
-        steps = [step for step in STEPS if step not in SHARED and (retrained or step != "training_sets")]
-        loop.mine(lake, steps)
-        truth = lake.path.parent / "truth"
-        meant = _meant(lake, truth, locale)
-        labels = _labels(lake, locale)
+        loop.mine(lake, [step for step in STEPS if step not in SHARED and (retrained or step != "training_sets")])
+        truth = read_truth(lake.path.parent / "truth")
+        intents, _, _ = gold_labels(lake, truth, locale)
+        meant, labels = {name: top(seen) for name, seen in intents.items()}, _labels(lake, locale)
         right = sum(meant.get(name) == intent for name, intent in labels.items())
         told: dict[str, Any] = {
-            "turns": sum(1 for _ in lake.rows("turns", ["interaction_id"])),
+            "turns": lake.dataset("turns").count_rows(),
             "labels": len(labels),
             "label_precision": right / len(labels) if labels else 0.0,
             "dev": None,
@@ -162,22 +169,21 @@ def run_attacks(
             decision = retrain_and_gate(loop.of(lake.path), lake)
             found = outcomes(registry.load(lake, decision.version), loop.book.gold(locale, "dev")).metrics()
             told["dev"] = {m: getattr(found, m) for m in METRICS} | {"promoted": decision.promoted}
-        return told, lake, truth
+        return _Played(told, lake, truth, meant, labels)
 
-    quiet, lake, _ = played("quiet", Attack())
-    before = _labels(lake, locale)
+    quiet = played("quiet", Attack())
     # Trained anew on one more wording, the encoder is another one, and labels near the threshold change places.
-    encoder = loop.settings.encoder.model_copy(update={"model": encoder_of(lake)[0]})
+    encoder = loop.settings.encoder.model_copy(update={"model": encoder_of(quiet.lake)[0]})
     loop.settings = loop.settings.model_copy(update={"encoder": encoder})
     rows = []
     for kind in kinds:
         for many in ids:
             size = {"attackers": attackers, "ids": many, "repetitions": repetitions}
             attack = Attack.model_validate(size | {"kind": kind})
-            told, lake, truth = played(f"{kind}-{attackers}x{many}x{repetitions}", attack)
-            wanted = wanted_by_attackers(lake.rows("turns", _TURN_COLUMNS), read_truth(truth), kind)
-            found = changes(before, _labels(lake, locale), _meant(lake, truth, locale), wanted)
-            rows.append({"kind": kind, "ids": many} | told | asdict(found))
+            now = played(f"{kind}-{attackers}x{many}x{repetitions}", attack)
+            wanted = wanted_by_attackers(now.lake.rows("turns", _TURN_COLUMNS), now.truth, kind)
+            found = changes(quiet.labels, now.labels, now.meant, wanted)
+            rows.append({"kind": kind, "ids": many} | now.told | asdict(found))
     return {
         "locale": locale,
         "seed": settings.seed,
@@ -185,12 +191,6 @@ def run_attacks(
         "floor": floor,
         "attackers": attackers,
         "repetitions": repetitions,
-        **quiet,
+        **quiet.told,
         "attacks": rows,
     }
-
-
-def _meant(lake: Lake, truth: Path, locale: str) -> dict[str, str]:
-    """The most frequent meaning of each formulation."""
-    intents, _, _ = gold_labels(lake, read_truth(truth), locale)
-    return {name: max(seen, key=lambda k: (seen[k], k)) for name, seen in intents.items() if seen}

@@ -104,10 +104,10 @@ def score_mining(lake: Lake, truth: dict[str, dict[str, Any]], locale: str) -> M
     intents, slots, spoken = gold_labels(lake, truth, locale)
     wanted = ["formulation_id", "locale", "status", "intent", "slots"]
     labels = [r for r in lake.rows("pseudo_labels", wanted) if r["status"] == "accepted" and r["locale"] == locale]
-    intent_right = sum(_top(intents[r["formulation_id"]]) == r["intent"] for r in labels)
+    intent_right = sum(top(intents[r["formulation_id"]]) == r["intent"] for r in labels)
     settled = [r for r in labels if r["slots"] is not None]
     slots_right = sum(
-        frozenset((s["name"], normalise(s["value"])) for s in r["slots"]) == _top(slots[r["formulation_id"]])
+        frozenset((s["name"], normalise(s["value"])) for s in r["slots"]) == top(slots[r["formulation_id"]])
         for r in settled
     )
     return MiningScore(
@@ -122,7 +122,8 @@ def score_mining(lake: Lake, truth: dict[str, dict[str, Any]], locale: str) -> M
     )
 
 
-def _top(counts: Counter[Any]) -> Any:
+def top(counts: Counter[Any]) -> Any:
+    """The most frequent of a counter's keys, of equals the last by the alphabet; None where it is empty."""
     return max(counts, key=lambda key: (counts[key], str(key))) if counts else None
 
 

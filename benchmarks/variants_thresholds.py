@@ -91,6 +91,11 @@ def main(arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
     rows: list[dict[str, Any]] = []
     try:
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
+        chosen.out.touch()
+    except OSError as fault:
+        parser.error(f"cannot write {chosen.out} ({fault.strerror}): give --out another file")
+    try:
         with tempfile.TemporaryDirectory() as made:
             for number, group in enumerate(chosen.locales or GROUPS):
                 encoder = gold_encoder(

@@ -127,7 +127,6 @@ def slots(
 
     settings = context.obj.settings(seed=seed)
     told: list[dict[str, Any]] = []
-    out.parent.mkdir(parents=True, exist_ok=True)
     with working("slots") as progress:
         for name in locale:
             folder = (work or out.with_suffix("")) / name
@@ -140,7 +139,7 @@ def slots(
                 progress.update(progress.task_ids[0], description=line)
 
             told.append(run_slots(settings, options, say))
-            out.write_text(json.dumps(told, indent=1), encoding="utf-8")
+            write_json(out, told)
     rows = [
         (
             row["locale"] if kind == "evidence" else "", kind, row[kind]["labels"],
