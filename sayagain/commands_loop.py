@@ -198,9 +198,9 @@ def attacks(
         (row["kind"], row["ids"], row["labels"], percent(row["label_precision"]), *(row[n] for n in names))
         for row in told["attacks"]
     ]
-    columns = ("attack", "ids", "labels", "right", "texts", "pushed", "suppr.", "false", "lost", "new")
+    columns = ("attack", "ids", "all", "right", "texts", "pushed", "gone", "false", "lost", "new")
     title = f"{attackers} attackers in {told['population']}, {locale}, floor of {told['floor']} users"
-    metric_rows(f"{title}; the last three are of other labels", columns, rows)
+    metric_rows(f"{title}; last three: other labels", columns, rows)
     if retrained:
         figures = ("intent_accuracy", "slot_f1", "exact_match")
         metric_rows(
