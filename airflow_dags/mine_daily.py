@@ -36,6 +36,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 AFTER: dict[str, tuple[str, ...]] = {
     "ingest": (),
     "turns": ("ingest",),
+    "guess": ("turns",),
     "rephrase_pairs": ("turns",),
     "rephrase_edges": ("rephrase_pairs",),
     "encoder": ("rephrase_pairs",),
@@ -43,13 +44,13 @@ AFTER: dict[str, tuple[str, ...]] = {
     "variant_edges": ("utterances", "rephrase_edges"),
     "variant_clusters": ("variant_edges",),
     "reformulations": ("variant_clusters",),
-    "pseudo_labels": ("variant_clusters", "reformulations"),
+    "pseudo_labels": ("variant_clusters", "reformulations", "guess"),
     "training_sets": ("pseudo_labels",),
     "train": ("training_sets",),
     "gate": ("train",),
     "promote": ("gate",),
 }
-NOT_MINING = ("ingest", "train", "gate", "promote")
+NOT_MINING = ("ingest", "guess", "train", "gate", "promote")
 BAD_INPUT, REFUSED = 2, 3  # exit codes of the command
 
 

@@ -25,6 +25,7 @@ from jobs.ingest import ingest
 from jobs.pipeline import mine
 from retrain import registry
 from retrain.predictor import TorchPredictor
+from retrain.second_guesses import guess_again
 from schemas.errors import InputError
 from schemas.lake import Lake
 from schemas.settings import Settings
@@ -213,6 +214,8 @@ def _round(
     ingest(lake, settings, [str(found.logs)])
     for result in mine(lake, settings):
         say(f"round {number}: mined {result.step}")
+        if result.step == "turns":
+            guess_again(settings, lake)
     say(f"round {number}: training the challenger")
     decision = retrain_and_gate(settings, lake)
     score = score_mining(lake, read_truth(options.out / "truth"), options.locale)

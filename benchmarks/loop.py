@@ -28,6 +28,7 @@ from jobs.pipeline import STEPS
 from retrain import registry
 from retrain.evaluate import Outcomes, outcomes
 from retrain.predictor import TorchPredictor
+from retrain.second_guesses import guess_again
 from retrain.train import TrainedModel, train
 from schemas.annotated import Annotated
 from schemas.errors import InputError
@@ -38,7 +39,16 @@ from simulator.massive import MassiveCatalogue
 from simulator.population import Population, population
 
 Say = Callable[[str], None]
-ARMS = ("ours", "ours-monolingual", "projected-slots", "majority", "marupa", "accepted-only", "self-training")
+ARMS = (
+    "ours",
+    "ours-monolingual",
+    "first-guesses",
+    "projected-slots",
+    "majority",
+    "marupa",
+    "accepted-only",
+    "self-training",
+)
 SHARED = ("turns", "rephrase_pairs")  # steps that no arm changes
 _RESAMPLES = 1000
 _HEAD, _TORSO = 0.5, 0.8  # share of the train utterances that the most frequent intents have up to here
@@ -223,6 +233,8 @@ class Loop:
                 label(lake, self.options.locale, self.of(lake.path, arm), arm)
                 self.mine(lake, ("training_sets",), arm)
             else:
+                if arm != "first-guesses":
+                    guess_again(self.of(lake.path, arm), lake)
                 self.mine(lake, [name for name in STEPS if name not in SHARED], arm)
             score = score_mining(lake, read_truth(folder / "truth"), self.options.locale)
             self.say(f"{arm}, round {number}: training")

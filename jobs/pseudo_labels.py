@@ -52,8 +52,10 @@ from mining.slot_model import SlotModel, fit_slots
 from mining.slot_types import allowed_slots, heard_slots, rarely_bare
 from mining.votes import Label, Member, label_formulation, tallied
 from schemas.annotated import Annotated, read_annotated
+from schemas.lake import Lake
 from schemas.settings import LabelSettings
 from schemas.tables import PSEUDO_LABELS
+from schemas.training_tables import SECOND_GUESSES
 
 _SCHEMA = pa.schema([f for f in PSEUDO_LABELS.arrow if f.name != "run_id"])
 # Between the two passes a row carries what was observed of its slots, pickled: it never leaves the run.
@@ -250,6 +252,21 @@ def _partners(pairs: DataFrame) -> DataFrame:
     return listed.withColumnRenamed("f", "formulation_id")
 
 
+def _second_guesses(run: Run) -> DataFrame | None:
+    """What the champion makes of wordings that others answered, where it has been asked (`retrain.second_guesses`)."""
+    version = run.lake.published().get(SECOND_GUESSES.name)
+    if version is None:
+        return None
+    run.count(second_guesses=run.lake.dataset(SECOND_GUESSES.name, version).count_rows())
+    path = str(run.lake.table(SECOND_GUESSES.name))
+    return run.spark.read.format("delta").option("versionAsOf", version).load(path)
+
+
+def _guessed(lake: Lake) -> str | None:
+    asked = lake.manifest(SECOND_GUESSES.name)
+    return asked.run_id if asked else None
+
+
 def _run(run: Run) -> None:
     lessons = taught(run)
     if lessons is not None:
@@ -283,7 +300,7 @@ def _run(run: Run) -> None:
         .select("formulation_id", "locale", "cluster_id")
         .join(_spelling(turns), "formulation_id")
         .join(votes, "formulation_id", "left")
-        .join(guesses_of(marked), "formulation_id", "left")
+        .join(guesses_of(marked, _second_guesses(run)), "formulation_id", "left")
         .join(served_of(voting, survival), "formulation_id", "left")
         .persist()
     )
@@ -336,5 +353,5 @@ STEP = Step(
         mining.hidden_markov,
     ),
     run=_run,
-    also=lambda lake, settings: [gold_stamp(lake, settings), teachers(lake, settings)],
+    also=lambda lake, settings: [gold_stamp(lake, settings), teachers(lake, settings), _guessed(lake)],
 )

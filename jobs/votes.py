@@ -155,11 +155,15 @@ def said_instead(turns: DataFrame, pairs: DataFrame) -> DataFrame:
     )  # fmt: skip
 
 
-def guesses_of(turns: DataFrame) -> DataFrame:
+def guesses_of(turns: DataFrame, again: DataFrame | None = None) -> DataFrame:
     """What the champions held for likely of each formulation, summed over its turns; of the empty intent, the turns.
 
     Left out are turns that were answered by a model that had been taught the formulation's label: it would confirm
     itself (`told_intent`, of `jobs.taught.mark`).
+
+    Args:
+        again: formulation_id, guesses (intent, probability): the present champion's second guess of what others
+            answered (`second_guesses`), which counts for as much as all their answers.
 
     Returns:
         formulation_id, guesses (intent, weight).
@@ -171,7 +175,16 @@ def guesses_of(turns: DataFrame) -> DataFrame:
     answered = spoken_alone(turns).where("confidence is not null and response != 'cancelled' and not told_intent")
     said = answered.select("formulation_id", F.explode(F.concat(once, best, behind)).alias("g"))
     summed = said.groupBy("formulation_id", "g.intent").agg(F.round(F.sum("g.weight"), 6).alias("weight"))
-    return summed.groupBy("formulation_id").agg(F.collect_list(F.struct("intent", "weight")).alias("guesses"))
+    logged = summed.groupBy("formulation_id").agg(F.collect_list(F.struct("intent", "weight")).alias("guesses"))
+    if again is None:
+        return logged
+    second = again.select("formulation_id", F.col("guesses").alias("second"))
+    turns_of = F.expr("coalesce(filter(guesses, g -> g.intent = '')[0].weight, 1D)")
+    both = logged.join(second, "formulation_id", "full").withColumn("turns", turns_of)
+    named = "transform(second, g -> struct(g.intent as intent, round(g.probability * turns, 6) as weight))"
+    every = f"concat({named}, array(struct('' as intent, turns as weight)))"
+    added = F.expr(f"concat(coalesce(guesses, array()), if(second is null, array(), {every}))")
+    return both.select("formulation_id", added.alias("guesses"))
 
 
 def values_of(vote: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

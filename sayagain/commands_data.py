@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sayagain.commands_models import guess_again
 from sayagain.show import console, metric_rows, percent, step_line, working
 
 STEPS = (
@@ -134,6 +135,8 @@ def mine(
         with working(name):
             done = run_step(steps[name], lake, settings)
         step_line(done.step, done.status, done.seconds, done.counts)
+        if name == "turns" and only is None and settings.locale is not None:
+            guess_again(settings, lake)
 
 
 def status(context: typer.Context) -> None:

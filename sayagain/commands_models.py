@@ -1,13 +1,14 @@
-"""Commands about models: train, evaluate, predict, gate, promote, rollback."""
+"""Commands about models: train, evaluate, predict, gate, promote, rollback, guess."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sayagain.show import console, metric_rows, percent, working, write_json
+from sayagain.show import console, metric_rows, percent, step_line, working, write_json
 
 if TYPE_CHECKING:
     from schemas.lake import Lake
@@ -18,7 +19,7 @@ Which = Annotated[str, typer.Option("--model", help="champion, challenger, or a 
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (train, evaluate, predict, gate, promote, rollback):
+    for command in (train, evaluate, predict, gate, promote, rollback, guess):
         app.command()(command)
 
 
@@ -160,3 +161,20 @@ def rollback(context: typer.Context) -> None:
     from retrain import registry
 
     console.print(f"{registry.rollback(lake, locale)} is champion of {locale} again")
+
+
+def guess(context: typer.Context) -> None:
+    """Ask the champion about the wordings that other models answered: evidence for their labels. Without a champion, or
+    with nothing new, it does nothing."""
+    settings, lake, _ = _opened(context, write=True)
+    guess_again(settings, lake)
+
+
+def guess_again(settings: Settings, lake: Lake) -> None:
+    """`guess`, as a part of `mine` too."""
+    from retrain.second_guesses import guess_again as run
+
+    began = time.monotonic()
+    with working("guess"):
+        done = run(settings, lake)
+    step_line("guess", "unchanged" if done.unchanged else "done", time.monotonic() - began, done.counts)

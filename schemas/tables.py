@@ -14,7 +14,7 @@ from schemas.columns import ALTERNATIVES, EVIDENCE, INTENTS, INTERPRETATION, SLO
 from schemas.columns import LOCALE as _LOCALE
 from schemas.columns import RUN_ID as _RUN
 from schemas.columns import Column as _c
-from schemas.training_tables import GATE_REPORTS, MODEL_RUNS, TRAINING_PAIRS, TRAINING_SETS
+from schemas.training_tables import GATE_REPORTS, MODEL_RUNS, SECOND_GUESSES, TRAINING_PAIRS, TRAINING_SETS
 
 _S, _F, _I, _L, _B = pa.string(), pa.float64(), pa.int32(), pa.int64(), pa.bool_()
 _USER = _c("user_id", _S, "HMAC-SHA256 pseudonym")
@@ -353,6 +353,7 @@ ALL = (
     TRAINING_SETS,
     TRAINING_PAIRS,
     MODEL_RUNS,
+    SECOND_GUESSES,
     GATE_REPORTS,
     JOB_RUNS,
 )

@@ -81,6 +81,21 @@ MODEL_RUNS = Table(
     ),
 )
 
+SECOND_GUESSES = Table(
+    "second_guesses",
+    "what the champion makes of a wording that other models answered and that it was not taught",
+    "retrain.second_guesses",
+    ("formulation_id",),
+    (
+        Column("formulation_id", _S, "the wording"),
+        LOCALE,
+        Column("model_version", _S, "the champion that guesses"),
+        Column("guesses", INTENTS, "its best intents with their confidence, best first"),
+        RUN_ID,
+    ),
+    ("locale",),
+)
+
 GATE_REPORTS = Table(
     "gate_reports",
     "one decision",
