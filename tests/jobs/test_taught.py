@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 from mined_lake import Mined
-from planted_log import LOCALE, read
+from planted_log import GOALS, LOCALE, read
 
 from jobs.pipeline import mine
 from jobs.taught import mark, teachers
-from schemas.lake import Lake
-from schemas.training_tables import MODEL_RUNS
+from schemas.lake import Lake, Manifest
+from schemas.training_tables import MODEL_RUNS, SECOND_GUESSES
 
 
 def train(lake: Lake, model_version: str, snapshot_id: str) -> None:
@@ -41,6 +41,36 @@ def test_only_models_that_served_somebody_count(mined: Mined, copy: Lake) -> Non
     assert {r.status for r in mine(copy, mined.settings, only="pseudo_labels")} == {"unchanged"}
     train(copy, "launch", "s2")
     assert teachers(copy, mined.settings) == {"launch": "s2"}
+
+
+def test_a_second_guess_is_evidence_and_is_counted(mined: Mined, copy: Lake) -> None:
+    """Of a tenth of the wordings, as if a later champion were sure that they mean something else."""
+    intents = sorted({goal[0] for goal in GOALS})
+    meaning = {name: intent for name, (intent, _) in mined.log.meaning.items()}
+
+    def probability_of_what_was_meant() -> dict[str, float]:
+        rows = {
+            r["formulation_id"]: r["intents"] for r in read(copy, "pseudo_labels") if r["formulation_id"] in meaning
+        }
+        return {f: sum(i["probability"] for i in named if i["intent"] == meaning[f]) for f, named in rows.items()}
+
+    before = probability_of_what_was_meant()
+    rows = [
+        {"formulation_id": name, "locale": LOCALE, "model_version": "later", "run_id": "r",
+         "guesses": [{"intent": intents[intents.index(meaning[name]) - 1], "probability": 0.99}]}
+        for name in sorted(before)[::10]
+    ]  # fmt: skip
+    write_deltalake(copy.table("second_guesses"), pa.Table.from_pylist(rows, schema=SECOND_GUESSES.arrow))
+    assert {r.status for r in mine(copy, mined.settings, only="pseudo_labels")} == {"unchanged"}  # not published yet
+    copy.publish(Manifest("second_guesses", "g1", {}, {"second_guesses": 0}))
+    again = next(iter(mine(copy, mined.settings, only="pseudo_labels")))
+    assert again.counts["second_guesses"] == len(rows)
+    after = probability_of_what_was_meant()
+    assert after.keys() == before.keys()
+    told = [row["formulation_id"] for row in rows]
+    assert len(told) >= 5
+    assert all(after[name] <= before[name] for name in told)  # what users did speaks louder
+    assert sum(before[name] - after[name] for name in told) > 0.01
 
 
 def test_what_a_model_was_taught_is_no_evidence_when_it_says_it_again(mined: Mined, copy: Lake) -> None:

@@ -68,6 +68,29 @@ def test_guesses_are_the_champions_probabilities_summed_over_turns(spark: SparkS
     }
 
 
+def test_a_second_guess_counts_for_as_much_as_all_first_ones(spark: SparkSession) -> None:
+    shape = f"formulation_id string, utterance string, interpretation {INTERPRETATION}, confidence double, "
+    shape += "alternatives array<struct<intent string, confidence double>>, response string, told_intent boolean"
+    turns = [
+        ("f", "wake me", meaning("alarm"), 0.6, [("music", 0.3)], "completed", False),
+        ("f", "wake me", meaning("alarm"), 0.6, [("music", 0.3)], "completed", False),
+        ("g", "play it", meaning("music"), 0.9, [], "completed", True),  # as taught
+        ("h", "hush", meaning("stop"), 0.9, [], "completed", False),
+    ]
+    again = [("f", [("music", 0.8), ("radio", 0.1)]), ("g", [("music", 0.7)])]
+    second = spark.createDataFrame(
+        again, "formulation_id string, guesses array<struct<intent string, probability double>>"
+    )
+    found = guesses_of(spark.createDataFrame(turns, shape), second).collect()
+    mean: dict[str, dict[str, float]] = {}
+    for row in found:
+        weights: dict[str, float] = defaultdict(float)
+        for g in row["guesses"]:
+            weights[g["intent"]] += g["weight"]
+        mean[row["formulation_id"]] = {k: pytest.approx(w / weights[""]) for k, w in weights.items() if k}
+    assert mean == {"f": {"alarm": 0.3, "music": 0.55, "radio": 0.05}, "g": {"music": 0.7}, "h": {"stop": 0.9}}
+
+
 def test_how_often_intents_survive_lies_midway_between_its_bounds(spark: SparkSession) -> None:
     # The last user says the same three times over, and is heard once.
     frictions = [0.9] * 4 + [0.1] * 3

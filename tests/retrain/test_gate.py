@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_language import snapshot_row, toy_rows, toy_settings
+from toy_language import snapshot_row, toy_rows, toy_settings, trained
 
 from retrain import registry
 from retrain.data import Example
@@ -14,7 +14,6 @@ from retrain.gate import Verdict, decide, decide_on_turns, gate
 from retrain.held_out import estimate
 from retrain.predictor import TorchPredictor
 from retrain.tables import append_rows, read_table
-from retrain.train import TrainedModel
 from schemas.annotated import write_annotated
 from schemas.errors import InputError, RefusedError
 from schemas.lake import Lake, Manifest
@@ -119,10 +118,6 @@ def test_exact_match_counts_where_slots_are_known() -> None:
     assert not decide(forgot, knows, wanted, GateSettings()).passed
     assert "exact match" in decide(forgot, knows, wanted, GateSettings()).reason
     assert decide(forgot, knows, [replace(e, slots=None) for e in wanted], GateSettings()).passed
-
-
-def trained(model: TorchPredictor, snapshot: str = "s1") -> TrainedModel:
-    return TrainedModel(model, "xx-XX", snapshot, 300, 1.5, "run", {"seed": "17"})
 
 
 def worthless(model: TorchPredictor) -> TorchPredictor:

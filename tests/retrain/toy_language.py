@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from retrain.data import Example
+from retrain.predictor import TorchPredictor
+from retrain.train import TrainedModel
 from schemas.annotated import parse_markup
 from schemas.settings import Settings
 
@@ -79,3 +81,7 @@ def snapshot_row(snapshot_id: str, number: int, example: Example) -> dict[str, o
         "group_id": example.group or str(number),
         "run_id": "r",
     }
+
+
+def trained(model: TorchPredictor, snapshot: str = "s1") -> TrainedModel:
+    return TrainedModel(model, "xx-XX", snapshot, 300, 1.5, "run", {"seed": "17"})
