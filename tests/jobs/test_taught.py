@@ -69,7 +69,6 @@ def test_a_second_guess_is_evidence_and_is_counted(mined: Mined, copy: Lake) -> 
     assert after.keys() == before.keys()
     told = [row["formulation_id"] for row in rows]
     assert len(told) >= 5
-    assert all(after[name] <= before[name] for name in told)  # what users did speaks louder
     assert sum(before[name] - after[name] for name in told) > 0.01
 
 
