@@ -17,6 +17,17 @@ def _rows(lake: Lake, table: str, column: str, values: list[str], columns: list[
     return lake.rows(table, columns, pc.field(column).isin(pa.array(values, pa.string())))
 
 
+def _second_guess(lake: Lake, name: str) -> dict[str, Any] | None:
+    """What the champion of the labels' run made of a wording that others answered; None where it was not asked."""
+    manifest = lake.manifest("pseudo_labels")
+    version = manifest.details.get("second_guesses") if manifest else None
+    if version is None:
+        return None
+    data = lake.dataset("second_guesses", version)
+    found = data.to_table(["model_version", "guesses"], filter=pc.field("formulation_id") == name).to_pylist()
+    return found[0] if found else None
+
+
 def lineage_of(lake: Lake, locale: str | None, text: str) -> dict[str, Any]:
     """Everything that a label stands on.
 
@@ -26,7 +37,8 @@ def lineage_of(lake: Lake, locale: str | None, text: str) -> dict[str, Any]:
 
     Returns:
         utterance, label (its row), pairs (those behind it that the label lists), turns and users (of the formulation
-        itself), teaches (labels of other formulations that rephrase pairs to this one are behind).
+        itself), second_guess (model_version and guesses of the champion, where others answered), teaches (labels of
+        other formulations that rephrase pairs to this one are behind).
 
     Raises:
         InputError: no such formulation in the lake's labels.
@@ -59,6 +71,7 @@ def lineage_of(lake: Lake, locale: str | None, text: str) -> dict[str, Any]:
             | {"intent": (p["target_interpretation"] or {}).get("intent")}
             for p in sorted(pairs, key=lambda p: (-p["posterior"], p["pair_id"]))
         ],
+        "second_guess": _second_guess(lake, label["formulation_id"]),
         "turns": len(turns),
         "users": len({t["user_id"] for t in turns}),
         "held_out_turns": sum(t["held_out"] for t in turns),

@@ -258,6 +258,7 @@ def _second_guesses(run: Run) -> DataFrame | None:
     if version is None:
         return None
     run.count(second_guesses=run.lake.dataset(SECOND_GUESSES.name, version).count_rows())
+    run.details["second_guesses"] = version
     path = str(run.lake.table(SECOND_GUESSES.name))
     return run.spark.read.format("delta").option("versionAsOf", version).load(path)
 

@@ -97,6 +97,9 @@ def lineage(
         ("source", "intent", "users", "weight"),
         [(s["source"], s["intent"], s["users"], f"{s['weight']:.2f}") for s in label["sources"]],
     )
+    if second := found["second_guess"]:
+        guessed = ", ".join(f"{g['intent']} {g['probability']:.2f}" for g in second["guesses"])
+        console.print(f"{second['model_version']}, asked again: {guessed}")
     metric_rows(
         "Pairs behind it",
         ("said instead", "understood as", "posterior", "turns"),

@@ -11,6 +11,7 @@ from deltalake import write_deltalake
 from mined_lake import Mined
 from planted_log import GOALS, LOCALE, read
 
+from jobs.lineage import lineage_of
 from jobs.pipeline import mine
 from jobs.taught import mark, teachers
 from schemas.lake import Lake, Manifest
@@ -69,6 +70,8 @@ def test_a_second_guess_is_evidence_and_is_counted(mined: Mined, copy: Lake) -> 
     assert after.keys() == before.keys()
     told = [row["formulation_id"] for row in rows]
     assert len(told) >= 5
+    assert lineage_of(copy, None, told[0])["second_guess"] == {k: rows[0][k] for k in ("model_version", "guesses")}
+    assert lineage_of(copy, None, next(name for name in before if name not in told))["second_guess"] is None
     assert sum(before[name] - after[name] for name in told) > 0.01
 
 
