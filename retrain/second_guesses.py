@@ -19,6 +19,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from retrain import registry
 from retrain.predictor import TorchPredictor
+from retrain.tables import read_table
 from schemas.errors import InputError
 from schemas.lake import Lake, Manifest
 from schemas.normalise import formulation_id, normalise
@@ -27,6 +28,14 @@ from schemas.training_tables import SECOND_GUESSES
 
 STEP = "second_guesses"
 _AT_ONCE = 10_000  # wordings predicted together
+_WAITING = 500_000  # wordings of batches, at least, before they are merged
+_NO_WORDINGS = pa.table(
+    {
+        "formulation_id": pa.array([], pa.string()),
+        "utterance": pa.array([], pa.string()),
+        "answered": pa.array([], pa.bool_()),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -53,25 +62,25 @@ def guess_again(settings: Settings, lake: Lake) -> SecondGuesses:
     if locale is None:
         raise InputError("no launch locale: set `locale` in sayagain.toml, or give --locale")
     turns = lake.version("turns")
-    champion = registry.champion(lake, locale)
-    if champion is None:
+    version = registry.version_of(lake, locale, registry.CHAMPION)
+    if version is None:
         return SecondGuesses(None, True, {})
     log = lake.manifest("turns")
     last = lake.manifest(STEP)
     states: dict[str, list[str]] = dict(last.details["read"]) if last else {}
-    state = [champion.version, log.run_id if log else ""]
+    state = [version, log.run_id if log else ""]
     if last is not None and states.get(locale) == state:
-        return SecondGuesses(champion.version, True, last.counts)
+        return SecondGuesses(version, True, last.counts)
     states[locale] = state
     run_id = hashlib.blake2b(json.dumps(states, sort_keys=True).encode(), digest_size=8).hexdigest()
-    said = _wordings(lake, locale, champion.version)
-    taught = _taught(lake, locale, champion.version)
+    said = _wordings(lake, locale, version)
+    taught = _taught(lake, locale, version)
     others = said.filter(pc.invert(said.column("answered")))
     open_ = others.filter(pc.invert(pc.is_in(others.column("formulation_id"), value_set=pa.array(taught, pa.string()))))
-    kept = _kept(lake, locale, champion.version, open_.column("formulation_id"))
+    kept = _kept(lake, locale, version, open_.column("formulation_id"))
     new = open_.filter(pc.invert(pc.is_in(open_.column("formulation_id"), value_set=kept.column("formulation_id"))))
-    made = _guessed(champion, locale, new)
-    version = _write(lake, locale, pa.concat_tables([kept.cast(made.schema), made]), run_id)
+    made = _guessed(registry.load(lake, version), locale, new)
+    written = _write(lake, locale, pa.concat_tables([kept.cast(made.schema), made]), run_id)
     counts = {
         "wordings": len(said),
         "answered_by_the_champion": len(said) - len(others),
@@ -79,8 +88,8 @@ def guess_again(settings: Settings, lake: Lake) -> SecondGuesses:
         "guessed": len(open_),
         "of_them_new": len(new),
     }
-    lake.publish(Manifest(STEP, run_id, {"turns": turns}, {STEP: version}, counts, {"read": states}))
-    return SecondGuesses(champion.version, False, counts)
+    lake.publish(Manifest(STEP, run_id, {"turns": turns}, {STEP: written}, counts, {"read": states}))
+    return SecondGuesses(version, False, counts)
 
 
 def _wordings(lake: Lake, locale: str, version: str) -> pa.Table:
@@ -88,25 +97,31 @@ def _wordings(lake: Lake, locale: str, version: str) -> pa.Table:
     answered."""
     columns = ["formulation_id", "utterance", "model_version"]
     keep = (ds.field("locale") == locale) & (ds.field("text") != "")
-    found = pa.table({"formulation_id": pa.array([], pa.string()), "utterance": pa.array([], pa.string()),
-                      "answered": pa.array([], pa.bool_())})  # fmt: skip
+    found, parts, waiting = _NO_WORDINGS, list[pa.Table](), 0
     for batch in lake.dataset("turns").to_batches(columns=columns, filter=keep):
         answered = pc.fill_null(pc.equal(batch.column("model_version"), version), False)
-        part = pa.table([batch.column(0), batch.column(1), answered], names=found.column_names)
-        grouped = pa.concat_tables([found, part]).group_by("formulation_id", use_threads=False)
-        seen = grouped.aggregate([("utterance", "max"), ("answered", "max")])
-        found = seen.select(["formulation_id", "utterance_max", "answered_max"]).rename_columns(found.column_names)
-    return found.sort_by("formulation_id")
+        said = pa.table([batch.column("formulation_id"), batch.column("utterance"), answered], schema=found.schema)
+        parts.append(_once(said))
+        waiting += len(parts[-1])
+        if waiting > max(len(found), _WAITING):  # merged as seldom as what is merged doubles
+            found, parts, waiting = _once(pa.concat_tables([found, *parts])), [], 0
+    return _once(pa.concat_tables([found, *parts])).sort_by("formulation_id")
+
+
+def _once(said: pa.Table) -> pa.Table:
+    grouped = said.group_by("formulation_id", use_threads=False)
+    seen = grouped.aggregate([("utterance", "max"), ("answered", "max")])
+    return seen.select(["formulation_id", "utterance_max", "answered_max"]).rename_columns(said.column_names)
 
 
 def _taught(lake: Lake, locale: str, version: str) -> list[str]:
     """Wordings whose label or divided evidence the model was trained on; none for a model of gold alone."""
-    latest, published = lake.latest("model_runs"), lake.published().get("training_sets")
-    if latest is None or published is None:
+    published = lake.published().get("training_sets")
+    if published is None:
         return []
-    runs = lake.dataset("model_runs", latest).to_table(["snapshot_id"], filter=ds.field("model_version") == version)
+    runs = read_table(lake, "model_runs", where=[("model_version", "=", version)])
     mined = ds.field("source").isin(["pseudo_label", "contested"]) & (ds.field("locale") == locale)
-    of_model = mined & ds.field("snapshot_id").isin(pc.unique(runs.column(0)))
+    of_model = mined & ds.field("snapshot_id").isin(sorted({run["snapshot_id"] for run in runs}))
     texts = lake.dataset("training_sets", published).to_table(["utterance"], filter=of_model).column(0).to_pylist()
     return sorted({formulation_id(locale, normalise(text)) for text in texts})
 
@@ -123,15 +138,17 @@ def _kept(lake: Lake, locale: str, version: str, open_: pa.ChunkedArray) -> pa.T
 
 def _guessed(champion: TorchPredictor, locale: str, wordings: pa.Table) -> pa.Table:
     schema = pa.schema([f for f in SECOND_GUESSES.arrow if f.name != "run_id"])
-    rows = []
+    tables = [schema.empty_table()]
     for first in range(0, len(wordings), _AT_ONCE):
         part = wordings.slice(first, _AT_ONCE).to_pydict()
+        rows = []
         for name, found in zip(part["formulation_id"], champion.predict(part["utterance"], locale), strict=True):
             best = [(found.interpretation, found.confidence), *found.alternatives]
             guesses = [{"intent": i.intent, "probability": round(p, 6)} for i, p in best]
             rows.append({"formulation_id": name, "locale": locale, "model_version": champion.version,
                          "guesses": guesses})  # fmt: skip
-    return pa.Table.from_pylist(rows, schema=schema)
+        tables.append(pa.Table.from_pylist(rows, schema=schema))
+    return pa.concat_tables(tables)
 
 
 def _write(lake: Lake, locale: str, rows: pa.Table, run_id: str) -> int:

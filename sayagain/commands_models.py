@@ -177,4 +177,5 @@ def guess_again(settings: Settings, lake: Lake) -> None:
     began = time.monotonic()
     with working("guess"):
         done = run(settings, lake)
-    step_line("guess", "unchanged" if done.unchanged else "done", time.monotonic() - began, done.counts)
+    status = "skipped" if done.champion is None else "unchanged" if done.unchanged else "done"
+    step_line("guess", status, time.monotonic() - began, done.counts)

@@ -15,6 +15,10 @@ from jobs.votes import backers_of, guesses_of, intent_survival, posteriors_of, s
 
 INTERPRETATION = "struct<intent string, slots array<struct<name string, value string, start int, end int>>>"
 VOTE = f"formulation_id string, user_id string, interpretation {INTERPRETATION}, support double"
+GUESSED = (
+    f"formulation_id string, utterance string, interpretation {INTERPRETATION}, confidence double, "
+    "alternatives array<struct<intent string, confidence double>>, response string, told_intent boolean"
+)
 EDGE = "locale string, left string, right string, cosine double"
 
 
@@ -50,8 +54,6 @@ def test_backers_are_the_users_of_a_wording_and_of_its_neighbours(spark: SparkSe
 
 
 def test_guesses_are_the_champions_probabilities_summed_over_turns(spark: SparkSession) -> None:
-    shape = f"formulation_id string, utterance string, interpretation {INTERPRETATION}, confidence double, "
-    shape += "alternatives array<struct<intent string, confidence double>>, response string, told_intent boolean"
     turns = [
         ("f", "wake me", meaning("alarm"), 0.6, [("music", 0.3)], "completed", False),
         ("f", "wake me", meaning("alarm"), 0.6, [("music", 0.3)], "completed", False),
@@ -61,7 +63,7 @@ def test_guesses_are_the_champions_probabilities_summed_over_turns(spark: SparkS
         ("h", "never mind", meaning("stop"), 0.9, [], "cancelled", False),
         ("i", "seven", {"intent": "alarm", "slots": [("time", "seven", 0, 5)]}, 0.9, [], "completed", False),
     ]
-    found = guesses_of(spark.createDataFrame(turns, shape)).collect()
+    found = guesses_of(spark.createDataFrame(turns, GUESSED)).collect()
     assert {row["formulation_id"]: {g["intent"]: g["weight"] for g in row["guesses"]} for row in found} == {
         "f": {"": 2.0, "alarm": 1.2, "music": 0.6},
         "g": {"": 1.0, "music": 0.2, "alarm": 0.1},
@@ -69,8 +71,6 @@ def test_guesses_are_the_champions_probabilities_summed_over_turns(spark: SparkS
 
 
 def test_a_second_guess_counts_for_as_much_as_all_first_ones(spark: SparkSession) -> None:
-    shape = f"formulation_id string, utterance string, interpretation {INTERPRETATION}, confidence double, "
-    shape += "alternatives array<struct<intent string, confidence double>>, response string, told_intent boolean"
     turns = [
         ("f", "wake me", meaning("alarm"), 0.6, [("music", 0.3)], "completed", False),
         ("f", "wake me", meaning("alarm"), 0.6, [("music", 0.3)], "completed", False),
@@ -81,7 +81,7 @@ def test_a_second_guess_counts_for_as_much_as_all_first_ones(spark: SparkSession
     second = spark.createDataFrame(
         again, "formulation_id string, guesses array<struct<intent string, probability double>>"
     )
-    found = guesses_of(spark.createDataFrame(turns, shape), second).collect()
+    found = guesses_of(spark.createDataFrame(turns, GUESSED), second).collect()
     mean: dict[str, dict[str, float]] = {}
     for row in found:
         weights: dict[str, float] = defaultdict(float)
