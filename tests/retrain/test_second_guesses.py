@@ -27,7 +27,9 @@ def plant_turns(lake: Lake, run_id: str, rows: list[tuple[str, str | None, str]]
         for text, model, where in rows
     ]  # fmt: skip
     path = str(lake.table("turns"))
-    write_deltalake(path, pa.Table.from_pylist(said), mode="overwrite")
+    table, half = pa.Table.from_pylist(said), len(said) // 2
+    write_deltalake(path, table.slice(half), mode="overwrite")
+    write_deltalake(path, table.slice(0, half), mode="append")
     lake.publish(Manifest("turns", run_id, {}, {"turns": DeltaTable(path).version()}))
 
 
@@ -37,7 +39,11 @@ def promoted(lake: Lake, model: TorchPredictor, snapshot_id: str = "s1") -> str:
     return version
 
 
-def test_it_reads_what_others_answered_and_what_it_was_not_taught(lake: Lake, toy_model: TorchPredictor) -> None:
+@pytest.mark.parametrize("waiting", [0, 500_000], ids=["merged at once", "merged at the end"])
+def test_it_reads_what_others_answered_and_what_it_was_not_taught(
+    lake: Lake, toy_model: TorchPredictor, monkeypatch: pytest.MonkeyPatch, waiting: int
+) -> None:
+    monkeypatch.setattr("retrain.second_guesses._WAITING", waiting)
     texts = sorted({e.utterance for e in toy_rows(60, 7)})[:9]
     first = promoted(lake, toy_model)
     log = [(text, "older/1" if i % 3 else first, L) for i, text in enumerate(texts)]

@@ -1,4 +1,4 @@
-"""`explain` and `bench` from the command line."""
+"""`explain`, `guess` and `bench` from the command line."""
 
 from __future__ import annotations
 
@@ -48,6 +48,15 @@ def lake(tmp_path: Path) -> Lake:
         write_deltalake(made.table(table.name), pa.Table.from_pylist(rows, schema=schema))
         made.publish(Manifest(table.name, "r", {}, {table.name: 0}))
     return made
+
+
+def test_without_a_champion_guess_is_skipped_and_says_so(lake: Lake) -> None:
+    said = CliRunner().invoke(app, ["--lake", str(lake.path), "--locale", "en-US", "guess"])
+    assert said.exit_code == 0
+    assert "skipped" in said.output
+    without = CliRunner().invoke(app, ["--lake", str(lake.path), "guess"])
+    assert isinstance(without.exception, InputError)
+    assert "--locale" in str(without.exception)
 
 
 def test_the_waterfall_adds_up() -> None:
