@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.scoring import gold_labels, read_truth
+from benchmarks.scoring import gold_labels, read_truth, top
 from mining.label_model import fit_label_model
 from schemas.lake import Lake
 
@@ -45,7 +45,7 @@ def compare_label_models(lake: Lake, truth: Path, locale: str, floor: int) -> di
     Cost: O(votes x iterations).
     """
     intents, _, _ = gold_labels(lake, read_truth(truth), locale)
-    gold = {name: max(seen, key=lambda k: (seen[k], k)) for name, seen in intents.items()}
+    gold = {name: top(seen) for name, seen in intents.items()}
     columns = ["formulation_id", "locale", "cluster_id", "status", "intent", "posterior", "users", "sources"]
     rows = [r for r in lake.rows("pseudo_labels", columns) if r["locale"] == locale]
     own: dict[str, dict[str, dict[str, float]]] = {}
