@@ -53,6 +53,7 @@ LABEL_COLUMNS = (
     "intent",
     "posterior",
     "slots",
+    "tags",
     "users",
     "events",
 )
@@ -119,12 +120,15 @@ class Published:
             return None
 
     def rows(self, table: str, columns: tuple[str, ...] = (), condition: pc.Expression | None = None) -> pa.Table:
-        """Rows of a table; none if it has not been published."""
+        """Rows of a table; none if it has not been published. A column that an older program did not write is null."""
         wanted = list(columns or BY_NAME[table].names)
         files = self._dataset(table)
         if files is None:
             return pa.schema([BY_NAME[table].arrow.field(name) for name in wanted]).empty_table()
-        return files.to_table(columns=wanted, filter=condition)
+        found = files.to_table(columns=[name for name in wanted if name in files.schema.names], filter=condition)
+        for name in set(wanted) - set(found.column_names):
+            found = found.append_column(name, pa.nulls(len(found), BY_NAME[table].arrow.field(name).type))
+        return found.select(wanted)
 
     def count(self, table: str, search: Search) -> int:
         """How many rows of a table a search finds."""

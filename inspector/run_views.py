@@ -91,14 +91,16 @@ def labels(published: Published, locale: str) -> None:
     st.caption(f"{total:,} found" + (f"; the {SHOWN} most believed are listed" if total > SHOWN else ""))
     frame = found.to_pandas()
     frame["slots"] = [
-        "(open)" if slots is None else ", ".join(f"{slot['name']} = {slot['value']}" for slot in slots)
-        for slots in found["slots"].to_pylist()
+        _spans(slots, tags)
+        for slots, tags in zip(*(found[name].to_pylist() for name in ("slots", "tags")), strict=True)
     ]
     columns = {
         "utterance": st.column_config.TextColumn("wording", width="medium"),
         "intent": st.column_config.TextColumn("intent"),
         "posterior": share("posterior", "Probability of the intent."),
-        "slots": st.column_config.TextColumn("slots", help="(open): the label says the intent only."),
+        "slots": st.column_config.TextColumn(
+            "slots", help="(open): the spans are not settled. The tagger learns what is known of single words."
+        ),
         "users": st.column_config.NumberColumn("users", help="Different people behind the votes."),
         "events": st.column_config.NumberColumn("spoken", help="How often it was said."),
         "status": st.column_config.TextColumn("status"),
@@ -117,6 +119,12 @@ def labels(published: Published, locale: str) -> None:
         st.session_state["label"] = next(iter(names))
     formulation = st.selectbox("Label to explain", list(names), format_func=names.__getitem__, key="label")
     _votes(published, formulation)
+
+
+def _spans(slots: list[dict[str, Any]] | None, tags: list[list[str]] | None) -> str:
+    if slots is not None:
+        return ", ".join(f"{slot['name']} = {slot['value']}" for slot in slots)
+    return f"(open, {sum(map(bool, tags))} of {len(tags)} words known)" if tags else "(open)"
 
 
 def _votes(published: Published, formulation: str) -> None:

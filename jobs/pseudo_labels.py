@@ -28,6 +28,7 @@ import mining.hidden_markov
 import mining.intent_posterior
 import mining.served_answers
 import mining.slot_evidence
+import mining.slot_fit
 import mining.slot_model
 import mining.slot_rates
 import mining.slot_types
@@ -47,8 +48,9 @@ from jobs.votes import (
     values_of,
     votes_of,
 )
-from mining.slot_evidence import Sighting, Vote, annotated, in_frames, sighting, spans_of, words
-from mining.slot_model import SlotModel, fit_slots
+from mining.slot_evidence import OUTSIDE, Sighting, Vote, annotated, in_frames, sighting, spans_of, words
+from mining.slot_fit import fit_slots
+from mining.slot_model import SlotModel
 from mining.slot_types import allowed_slots, heard_slots, rarely_bare
 from mining.votes import Label, Member, label_formulation, tallied
 from schemas.annotated import Annotated, read_annotated
@@ -76,6 +78,7 @@ def _row(label: Label, locale: str, cluster_id: str, observed: Sighting | None) 
         "posterior": posterior,
         "intents": [{"intent": name, "probability": p} for name, p in label.intents],
         "slots": None if label.slots is None else [vars(slot) for slot in label.slots],
+        "tags": None,
         "sources": [dict(zip(("source", "intent", "users", "weight"), s, strict=True)) for s in label.sources],
         "sighting": None if observed is None else pickle.dumps(observed),
     }
@@ -145,7 +148,7 @@ class _Slots:
 
 
 def _settle(
-    slots: Mapping[str, _Slots], least: float
+    slots: Mapping[str, _Slots], settings: LabelSettings
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def settled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         of = slots.get(rows[0]["locale"])
@@ -158,14 +161,17 @@ def _settle(
                 continue
             gold = of.gold.get(known[0]["intent"], [])
             seen = in_frames([pickle.loads(row["sighting"]) for row in known] + gold)[: len(known)]
-            for row, (tags, posterior) in zip(known, of.model.decode(seen), strict=True):
+            for row, found in zip(known, of.model.decode(seen, settings.tag_level), strict=True):
                 if row["status"] != "accepted":
                     continue
-                row["slot_posterior"] = round(posterior, 9)
+                row["slot_posterior"] = round(found.posterior, 9)
                 text = row["utterance"]
-                spans = spans_of(text, words(text)[0], tags)
-                if row["slot_posterior"] >= least and (spans or row["intent"] not in of.never_empty):
+                spans = spans_of(text, words(text)[0], found.tags)
+                bare = row["intent"] not in of.never_empty
+                if row["slot_posterior"] >= settings.min_slot_posterior and (spans or bare):
                     row["slots"] = [vars(slot) for slot in spans]
+                elif any(found.likely) and (bare or any(may != (OUTSIDE,) for may in found.likely)):
+                    row["tags"] = found.likely
         return [{name: row[name] for name in _SCHEMA.names} for row in rows]
 
     return _by_group(("locale", "intent"), settled, _SCHEMA)
@@ -321,7 +327,7 @@ def _run(run: Run) -> None:
     if settings.slots == "evidence":
         slots = _fit(run, staged, answers)
         run.details["slot_trust"] = {locale: vars(of.model.trust) for locale, of in slots.items()}
-        kernel = _settle(slots, settings.min_slot_posterior)
+        kernel = _settle(slots, settings)
         ordered = staged.repartition("locale", "intent").sortWithinPartitions("locale", "intent", "formulation_id")
         labels = ordered.mapInArrow(kernel, spark_schema(PSEUDO_LABELS, "run_id"))
     run.count(formulations=run.write(PSEUDO_LABELS, labels))
@@ -348,6 +354,7 @@ STEP = Step(
         mining.votes,
         mining.slots,
         mining.slot_evidence,
+        mining.slot_fit,
         mining.slot_model,
         mining.slot_rates,
         mining.slot_types,

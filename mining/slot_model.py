@@ -17,25 +17,24 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mining.hidden_markov import backward, best, forward
-from mining.served_answers import TRUST, Answer, Trust, fit_trust, hear, heard, of_answers
+from mining.served_answers import TRUST, Answer, Trust, hear, heard, of_answers
 from mining.slot_evidence import Sighting, Tags
-from mining.slot_rates import FLOOR, LEVELS, Counts, Priors, Rates
+from mining.slot_rates import FLOOR, LEVELS, Rates
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _TEMPER = 0.6  # exponent of what sources say: their errors go together
-_SURE = 0.8  # posterior from which a token teaches its slot type a word: EM drifts into common words otherwise
-_COMMON = 0.002  # share of the tokens above which a word is common
 
 
 @dataclass
-class _Batch:
+class IntentBatch:
     """Formulations of one intent. B of them, L tokens, K states."""
 
     rows: list[int]
@@ -43,6 +42,21 @@ class _Batch:
     mask: NDArray[np.bool_]
     states: Ints  # (K,): rows of `Rates.words`
     slots: Ints  # allowed types
+
+
+class Decoded(NamedTuple):
+    """What a model makes of one formulation.
+
+    Args:
+        tags: the most probable ones.
+        posterior: that all of them are right.
+        likely: for each token the fewest tags that hold the level asked for, likeliest first, and that of `tags`, so
+            that some sequence is made of them; none where that takes all tags that the intent allows.
+    """
+
+    tags: Tags
+    posterior: float
+    likely: tuple[tuple[str, ...], ...]
 
 
 @dataclass
@@ -57,20 +71,26 @@ class SlotModel:
     rates: Rates = field(repr=False)
     trust: Trust = TRUST
 
-    def decode(self, sightings: Sequence[Sighting]) -> list[tuple[Tags, float]]:
-        """The most probable tags of each formulation and their posterior, in order.
+    def decode(self, sightings: Sequence[Sighting], level: float = 0.9) -> list[Decoded]:
+        """The most probable tags of each formulation and their posterior, in order, and what is settled token by token.
 
-        Formulations of an intent that the model does not know have the tags O and the posterior 0.
+        Formulations of an intent that the model does not know have the tags O, the posterior 0 and nothing settled.
+
+        Args:
+            level: probability that the likely tags of a token hold together, in (0, 1). The model is as much too sure
+                of tokens as it is of whole answers (the slope of `trust`).
 
         Cost: O(tokens x states^2) time; memory of one intent's formulations.
         """
-        found: list[tuple[Tags, float]] = [(("O",) * len(s.tokens), 0.0) for s in sightings]
-        for batch in _batches(self, sightings):
-            emitted = _emissions(self, sightings, batch)
-            moves = _moves(self, batch, sightings[batch.rows[0]].intent)
-            names = self._names(batch)
-            total = forward(emitted, moves, batch.mask)[1]
-            served = _served(sightings, batch, names, emitted, moves, total, self.trust)
+        found = [Decoded(("O",) * len(s.tokens), 0.0, ((),) * len(s.tokens)) for s in sightings]
+        asked = 1 / (1 + ((1 - level) / level) ** (1 / self.trust.slope))
+        for batch in intent_batches(self, sightings):
+            emitted = emissions(self, sightings, batch)
+            moves = transitions(self, batch, sightings[batch.rows[0]].intent)
+            names = self.names(batch)
+            ahead, total = forward(emitted, moves, batch.mask)
+            served = answers_told(sightings, batch, names, emitted, moves, total, self.trust)
+            gamma = marginals(ahead, backward(emitted, moves, batch.mask)[0], served)
             # Of so many paths one at least is nobody's answer.
             paths, scores = best(emitted, moves, batch.mask, 1 + max(map(len, served)))
             for b, row in enumerate(batch.rows):
@@ -79,67 +99,17 @@ class SlotModel:
                 share = {tuple(p[:n].tolist()): np.exp(s - total[b]) for p, s in found_here if np.isfinite(s)}
                 posterior = heard(share, served[b], self.trust)
                 path = max(posterior, key=lambda p: (round(posterior[p], 9), p))
-                found[row] = tuple(names[k] for k in path), posterior[path]
+                likely = tuple(tuple(names[k] for k in states) for states in _likely(gamma[b, :n], path, asked))
+                found[row] = Decoded(tuple(names[k] for k in path), posterior[path], likely)
         return found
 
-    def _names(self, batch: _Batch) -> list[str]:
+    def names(self, batch: IntentBatch) -> list[str]:
+        """The tags that the K states of a batch are."""
         return ["O", *(f"{p}-{self.types[s]}" for s in batch.slots for p in "BI")]
 
 
-def fit_slots(
-    sightings: Sequence[Sighting],
-    rates: Mapping[str, Mapping[str, float]],
-    fillers: Iterable[tuple[str, Sequence[str], float]] = (),
-    *,
-    iterations: int = 1,
-) -> SlotModel:
-    """Fit the model.
-
-    Args:
-        sightings: formulations of one language, annotated ones among them or none.
-        rates: for each intent the allowed slot types and how many of each an utterance has (`mining.slot_types`).
-        fillers: (slot type, words, weight) known from elsewhere: answers to clarifications, values of another
-            language's gold that are spelt alike.
-        iterations: of EM. One is best by measurement: unannotated, the likelihood rises further by calling frequent
-            carriers fillers.
-
-    Returns:
-        The model of the last iteration.
-
-    Cost: O(iterations x tokens x states^2) time: 4,500 formulations take about 1.5 s on one core; memory
-    8 (1 + 4 S) V bytes for S slot types and V words.
-    """
-    known = list(fillers)
-    spoken = sorted({w for s in sightings for w in s.tokens})
-    vocabulary = {word: i for i, word in enumerate(spoken, start=1)}
-    types = tuple(sorted({t for allowed in rates.values() for t in allowed}))
-    place = {name: i for i, name in enumerate(types)}
-    intents = {name: i for i, name in enumerate(sorted(rates))}
-    allowed = {name: tuple(place[t] for t in sorted(rates[name])) for name in intents}
-    spoken_counts = np.zeros(len(vocabulary) + 1)
-    for s in sightings:
-        for w in s.tokens:
-            spoken_counts[vocabulary[w]] += s.weight
-    common = spoken_counts > _COMMON * spoken_counts.sum()
-    q = (spoken_counts + 0.5) / (spoken_counts + 0.5).sum()
-    base = Priors(vocabulary, place, intents, rates, q, known, _mean_length(sightings))
-    model = SlotModel(vocabulary, types, intents, allowed, common, base.rates(Counts.empty(base)))
-    batches = list(_batches(model, sightings))
-    for _ in range(iterations):
-        counts = Counts.empty(base)
-        for batch in batches:
-            _expect(model, sightings, batch, counts)
-        model.rates = base.rates(counts)
-        model.trust = fit_trust([a for batch in batches for a in _answers(model, sightings, batch)])
-    return model
-
-
-def _mean_length(sightings: Sequence[Sighting]) -> float:
-    lengths = [len(s.tokens) for s in sightings]
-    return max(1.0, float(np.mean(lengths))) if lengths else 1.0
-
-
-def _batches(model: SlotModel, sightings: Sequence[Sighting]) -> Iterable[_Batch]:
+def intent_batches(model: SlotModel, sightings: Sequence[Sighting]) -> Iterable[IntentBatch]:
+    """The formulations of each intent that the model knows, in order of the intents; those without a token left out."""
     by_intent: dict[str, list[int]] = defaultdict(list)
     for i, s in enumerate(sightings):
         if s.tokens and s.intent in model.allowed:
@@ -155,14 +125,15 @@ def _batches(model: SlotModel, sightings: Sequence[Sighting]) -> Iterable[_Batch
             mask[b, : len(coded)] = True
         slots = np.array(model.allowed[intent], np.int64)
         states = np.array([0, *(1 + 2 * s + k for s in slots for k in (0, 1))], np.int64)
-        yield _Batch(rows, words, mask, states, slots)
+        yield IntentBatch(rows, words, mask, states, slots)
 
 
-def _levels(counts: Sequence[int]) -> Ints:
+def levels(counts: Sequence[int]) -> Ints:
+    """The level of `mining.slot_rates` that each number of other fillers has."""
     return np.searchsorted(np.array(LEVELS), np.array(counts, np.int64), side="left")
 
 
-def _relations(sighting: Sighting, names: Sequence[str]) -> Iterable[tuple[str, float, list[tuple[int, int]]]]:
+def relations(sighting: Sighting, names: Sequence[str]) -> Iterable[tuple[str, float, list[tuple[int, int]]]]:
     """Each tagging as (source, weight, [(token, state it names; -1 for a type that the intent does not allow)])."""
     index = {name: k for k, name in enumerate(names)}
     for tagging in sighting.taggings:
@@ -192,9 +163,9 @@ def _told_log(rates: Rates, source: str, states: int) -> Floats:
     return np.asarray(table)
 
 
-def _emissions(model: SlotModel, sightings: Sequence[Sighting], batch: _Batch) -> Floats:
+def emissions(model: SlotModel, sightings: Sequence[Sighting], batch: IntentBatch) -> Floats:
     """Log-likelihood of everything observed at each token under each state, (B, L, K)."""
-    rates, names = model.rates, model._names(batch)
+    rates, names = model.rates, model.names(batch)
     states, k = batch.states, len(batch.states)
     a = model.intents[sightings[batch.rows[0]].intent]
     emitted = np.log(rates.words[states][:, batch.words] + FLOOR).transpose(1, 2, 0)
@@ -213,9 +184,9 @@ def _emissions(model: SlotModel, sightings: Sequence[Sighting], batch: _Batch) -
                 gain = kept_log[c, is_common] * shared + lost_log[c, is_common] * (s.partners - shared)
                 emitted[b, :n, of_class == c] += _TEMPER * gain
         if s.substituted:
-            level = _levels(s.substituted)
+            level = levels(s.substituted)
             emitted[b, :n] += _TEMPER * level_log[of_class][:, level].T
-        for source, weight, told in _relations(s, names):
+        for source, weight, told in relations(s, names):
             if source not in logs:
                 logs[source] = _told_log(rates, source, k)
             tokens, said = zip(*told, strict=True)
@@ -230,9 +201,9 @@ def _emissions(model: SlotModel, sightings: Sequence[Sighting], batch: _Batch) -
     return emitted
 
 
-def _served(
+def answers_told(
     sightings: Sequence[Sighting],
-    batch: _Batch,
+    batch: IntentBatch,
     names: Sequence[str],
     emitted: Floats,
     moves: Floats,
@@ -252,14 +223,7 @@ def _served(
     return found
 
 
-def _answers(model: SlotModel, sightings: Sequence[Sighting], batch: _Batch) -> list[Answer]:
-    emitted, moves = _emissions(model, sightings, batch), _moves(model, batch, sightings[batch.rows[0]].intent)
-    total = forward(emitted, moves, batch.mask)[1]
-    served = _served(sightings, batch, model._names(batch), emitted, moves, total, model.trust)
-    return [answer for answers in served for answer in answers]
-
-
-def _moves(model: SlotModel, batch: _Batch, intent: str) -> Floats:
+def transitions(model: SlotModel, batch: IntentBatch, intent: str) -> Floats:
     """Transition probabilities into each token, (B, L, K, K); into the first token only row 0 counts."""
     rates, a, slots = model.rates, model.intents[intent], batch.slots
     k = len(batch.states)
@@ -285,75 +249,24 @@ def _moves(model: SlotModel, batch: _Batch, intent: str) -> Floats:
     return moves
 
 
-def _expect(model: SlotModel, sightings: Sequence[Sighting], batch: _Batch, counts: Counts) -> None:
-    """Add the expected counts of one intent's formulations."""
-    intent = sightings[batch.rows[0]].intent
-    a, slots, names = model.intents[intent], batch.slots, model._names(batch)
-    emitted, moves = _emissions(model, sightings, batch), _moves(model, batch, intent)
-    ahead, total = forward(emitted, moves, batch.mask)
-    behind, likely = backward(emitted, moves, batch.mask)
-    served = _served(sightings, batch, names, emitted, moves, total, model.trust)
-    weight = np.array([sightings[i].weight for i in batch.rows])
-    scale = weight[:, None] * batch.mask
+def marginals(ahead: Floats, behind: Floats, served: Sequence[Sequence[Answer]]) -> Floats:
+    """Probability of each state at each token, (B, L, K), once users are heard."""
     gamma = ahead * behind
     gamma /= np.maximum(gamma.sum(-1, keepdims=True), 1e-300)
     for b, answers in enumerate(served):
         hear(answers, gamma[b], lambda path: (np.arange(len(path)), path))
-    weighted = gamma * scale[..., None]
-    flat = batch.words.ravel()
-    sharp = np.where(gamma >= _SURE, gamma, 0.0) * scale[..., None]
-    for j, state in enumerate(batch.states):
-        np.add.at(counts.words[state], flat, (sharp if j else weighted)[..., j].ravel())
-    np.add.at(counts.carriers[a], flat, weighted[..., 0].ravel())
-    # What moved: xi (B, L - 1, K, K), and the first token's openings.
-    if len(slots):
-        xi = ahead[:, :-1, :, None] * moves[:, 1:] * (likely * behind)[:, 1:, None, :]
-        xi /= np.maximum(xi.sum((-1, -2), keepdims=True), 1e-300)
-        for b, answers in enumerate(served):
-            hear(answers, xi[b], lambda path: (np.arange(len(path) - 1), path[:-1], path[1:]))
-        xi *= scale[:, 1:, None, None]
-        counts.opens[a][slots] += weighted[:, 0, 1::2].sum(0) + xi[:, :, :, 1::2].sum((0, 1, 2))
-        counts.could_open[a] += weighted[:, 0].sum() + xi.sum() - xi[:, :, :, 2::2].sum()
-        before = batch.words[:, :-1].ravel()
-        opened = xi[:, :, 0, 1::2].reshape(-1, len(slots))
-        np.add.at(counts.could_open_after, before, xi[:, :, 0].sum(-1).ravel())
-        for j, s in enumerate(slots):
-            np.add.at(counts.opens_after[:, s], before, opened[:, j])
-            inside = slice(1 + 2 * j, 3 + 2 * j)
-            on = xi[:, :, inside, 2 + 2 * j].sum(-1)
-            left = xi[:, :, inside].sum((-1, -2)) - on
-            counts.goes_on[s] += on.sum()
-            counts.ends[s] += left.sum()
-            np.add.at(counts.goes_on_after[:, s], before, on.ravel())
-            np.add.at(counts.ends_after[:, s], before, left.ravel())
-    for b, i in enumerate(batch.rows):
-        _expect_observed(model, sightings[i], gamma[b], batch.words[b], names, counts)
+    return gamma
 
 
-def _expect_observed(
-    model: SlotModel, s: Sighting, gamma: Floats, words: Ints, names: Sequence[str], counts: Counts
-) -> None:
-    n = len(s.tokens)
-    filler = 1 - gamma[:n, 0]
-    if s.partners > 0:
-        shared, is_common = np.array(s.kept), model.common[words[:n]].astype(int)
-        for c, share in ((0, filler), (1, gamma[:n, 0])):
-            np.add.at(counts.kept[c, :, 0], is_common, s.weight * share * shared)
-            np.add.at(counts.kept[c, :, 1], is_common, s.weight * share * (s.partners - shared))
-    if s.substituted:
-        level = _levels(s.substituted)
-        np.add.at(counts.substituted[0], level, s.weight * filler)
-        np.add.at(counts.substituted[1], level, s.weight * gamma[:n, 0])
-    for source, weight, told in _relations(s, names):
-        right = kind = silent = other = said_carrier = not_carrier = 0.0
-        for i, said in told:
-            if said == 0:
-                silent += filler[i]
-                said_carrier += gamma[i, 0]
-                continue
-            not_carrier += gamma[i, 0]
-            here, near = (gamma[i, said], gamma[i, said + 1 if said % 2 else said - 1]) if said > 0 else (0.0, 0.0)
-            right, kind, other = right + here, kind + near, other + max(filler[i] - here - near, 0.0)
-        w = s.weight * weight
-        counts.filler[source] += w * np.array([right, kind, silent, other])
-        counts.carrier[source] += w * np.array([said_carrier, not_carrier])
+def _likely(gamma: Floats, path: Sequence[int], level: float) -> list[list[int]]:
+    """For each token (L, K) the fewest states that hold `level`, likeliest first, and the path's; none where it takes
+    all."""
+    share = np.round(gamma, 9)
+    order = np.argsort(-share, axis=-1, kind="stable")
+    held = np.take_along_axis(share, order, -1).cumsum(-1)
+    many = 1 + (held < level - 1e-9).sum(-1)
+    found = []
+    for ranked, m, best_ in zip(order.tolist(), many.tolist(), path, strict=True):
+        states = ranked[:m] if best_ in ranked[:m] else [*ranked[:m], best_]
+        found.append(states if len(states) < len(ranked) else [])
+    return found

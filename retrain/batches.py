@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from retrain.bio import encode_bio, tokens_of
 from retrain.data import MINED, Example
 from retrain.encoder import SubwordVectors
-from retrain.model import CHAR_WIDTHS, Batch
+from retrain.model import CHAR_WIDTHS, Batch, Partial
 from retrain.vocabulary import CHAR_SPECIALS, UNKNOWN, Vocabulary
 
 MAX_TOKENS = 64  # an utterance's further tokens are not read: O
@@ -87,8 +87,9 @@ class Lexicon:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A training example as indices; `tags` is None where the tagger is masked, `mined` true of what nobody annotated,
-    `soft` the probabilities of intents where they are the target."""
+    """A training example as indices; `tags` is None where they are not known, `allowed` (L, K) then those that each
+    token may have, None where the tagger is masked; `mined` true of what nobody annotated, `soft` the probabilities of
+    intents where they are the target."""
 
     words: np.ndarray
     intent: int
@@ -96,18 +97,20 @@ class Encoded:
     weight: float
     mined: bool = False
     soft: tuple[tuple[int, float], ...] = ()
+    allowed: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Targets:
     """What B utterances should give: `intents` (B, I), rows summing to 1, `tags` (B, L), weights of the two losses
-    (B,), and whether nobody annotated them (B,)."""
+    (B,), whether nobody annotated them (B,), and of those with some tags only, which; None without any."""
 
     intents: Tensor
     tags: Tensor
     intent_weights: Tensor
     tag_weights: Tensor
     mined: Tensor
+    partial: Partial | None = None
 
 
 def encode(examples: Sequence[Example], vocabulary: Vocabulary, lexicon: Lexicon) -> list[Encoded]:
@@ -127,9 +130,29 @@ def encode(examples: Sequence[Example], vocabulary: Vocabulary, lexicon: Lexicon
                 example.weight,
                 example.source in MINED,
                 tuple((known[name], p) for name, p in example.intents if name in known),
+                _allowed(example.tags, vocabulary.tag_index) if example.tags and tags is None else None,
             )
         )
     return encoded
+
+
+def _allowed(tags: Sequence[Sequence[str]], known: Mapping[str, int]) -> np.ndarray:
+    """The tags that each token may have, bool (L, K)."""
+    allowed = np.zeros((min(len(tags), MAX_TOKENS), len(known)), bool)
+    for row, may in zip(allowed, tags, strict=False):
+        row[[known[tag] for tag in may] if may else slice(None)] = True
+    return allowed
+
+
+def _partial(examples: Sequence[Encoded], length: int) -> Partial | None:
+    rows = [i for i, example in enumerate(examples) if example.allowed is not None]
+    if not rows:
+        return None
+    told = [allowed for i in rows if (allowed := examples[i].allowed) is not None]
+    allowed = np.ones((len(rows), length, told[0].shape[1]), bool)
+    for into, of in zip(allowed, told, strict=True):
+        into[: len(of)] = of
+    return Partial(torch.tensor(rows), torch.from_numpy(allowed))
 
 
 def _intents(examples: Sequence[Encoded], intents: int) -> np.ndarray:
@@ -157,7 +180,7 @@ def batches(
             if example.tags is not None:
                 row[: len(example.tags)] = example.tags
         weights = torch.tensor([e.weight for e in chosen], dtype=torch.float32)
-        known = torch.tensor([e.tags is not None for e in chosen])
+        known = torch.tensor([e.tags is not None or e.allowed is not None for e in chosen])
         yield (
             batch,
             Targets(
@@ -166,5 +189,6 @@ def batches(
                 weights,
                 weights * known,
                 torch.tensor([e.mined for e in chosen]),
+                _partial(chosen, batch.tokens.shape[1]),
             ),
         )

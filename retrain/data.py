@@ -11,6 +11,7 @@ from retrain.tables import read_table
 from schemas.annotated import Annotated, read_annotated
 from schemas.errors import InputError
 from schemas.lake import Lake
+from schemas.normalise import tokenise
 from schemas.predictor import Interpretation, Slot
 
 MINED = ("pseudo_label", "contested")  # sources that nobody annotated
@@ -21,7 +22,8 @@ READABLE_SPLITS = ("train", "dev")  # of annotated files: nothing in this room r
 class Example:
     """One labelled utterance.
 
-    `slots` is None where the slots are unknown: the tagger learns nothing from the example. `intents` is a soft
+    `slots` is None where the spans are unknown: the tagger then learns what `tags` has, for each token the BIO tags
+    that it may have (none: any), or nothing where that is empty. `intents` is a soft
     target in place of `intent`, which is then its likeliest: probabilities, and what they lack to one on any
     intent. `weight` multiplies its losses. `split` is train, dev or gate; `source` gold, pseudo_label or contested
     (with a soft target), of gate rows expected, held_out, voter or rephrased; `group` ties gate rows of one turn
@@ -39,6 +41,7 @@ class Example:
     group: str = ""
     stratum: str = ""
     intents: tuple[tuple[str, float], ...] = ()
+    tags: tuple[tuple[str, ...], ...] = ()
 
     @property
     def annotated(self) -> Annotated:
@@ -101,6 +104,7 @@ def read_snapshot(lake: Lake, snapshot_id: str, splits: Sequence[str] = ("train"
             row["group_id"],
             row["stratum"],
             tuple((i["intent"], i["probability"]) for i in row.get("intents") or ()),
+            tuple(map(tuple, row.get("tags") or ())),
         )
         for row in sorted(rows, key=lambda row: row["example_id"])
         if row["split"] in splits
@@ -109,6 +113,8 @@ def read_snapshot(lake: Lake, snapshot_id: str, splits: Sequence[str] = ("train"
         faults = [s for s in example.slots or () if not 0 <= s.start < s.end <= len(example.utterance)]
         if faults:
             raise InputError(f"snapshot {snapshot_id}: slot {faults[0]} lies outside {example.utterance!r}")
+        if example.tags and len(example.tags) != len(tokenise(example.utterance)):
+            raise InputError(f"snapshot {snapshot_id}: {len(example.tags)} tokens have tags in {example.utterance!r}")
     return examples
 
 
@@ -127,7 +133,7 @@ def in_stable_order(examples: Iterable[Example]) -> list[Example]:
     """Sorted by content, so that training does not depend on the order in which files or rows were read."""
     return sorted(
         examples,
-        key=lambda e: (e.locale, e.utterance, e.intent, e.slots or (), e.weight, e.split, e.source, e.intents),
+        key=lambda e: (e.locale, e.utterance, e.intent, e.slots or (), e.weight, e.split, e.source, e.intents, e.tags),
     )
 
 
@@ -136,7 +142,7 @@ def fingerprint(examples: Iterable[Example]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for e in in_stable_order(examples):
         slots = None if e.slots is None else [(s.name, s.start, s.end) for s in e.slots]
-        said = (e.utterance, e.locale, e.intent, slots, round(e.weight, 9), e.split, *e.intents)
+        said = (e.utterance, e.locale, e.intent, slots, round(e.weight, 9), e.split, *e.intents, *e.tags)
         digest.update(repr(said).encode())
     return digest.hexdigest()
 

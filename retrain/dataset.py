@@ -12,6 +12,7 @@ from typing import Any
 
 from retrain.tables import read_table
 from schemas.annotated import render_markup
+from schemas.columns import TAGS
 from schemas.errors import InputError
 from schemas.lake import Lake
 from schemas.predictor import Slot
@@ -25,7 +26,8 @@ def _slots(row: dict[str, Any]) -> tuple[Slot, ...] | None:
 
 
 def _record(row: dict[str, Any]) -> dict[str, Any]:
-    """A line of MASSIVE's format, with what this project adds. `annot_utt` is null where the slots are open."""
+    """A line of MASSIVE's format, with what this project adds. `annot_utt` is null where the slots are open; `tags` has
+    there for each token those that it may have, and is null where nothing is known of them."""
     slots = _slots(row)
     return {
         "id": row["example_id"],
@@ -35,6 +37,7 @@ def _record(row: dict[str, Any]) -> dict[str, Any]:
         "intent": row["intent"],
         "utt": row["utterance"],
         "annot_utt": None if slots is None else render_markup(row["utterance"], slots),
+        "tags": row.get("tags"),
         "source": row["source"],
         "weight": row["weight"],
         "stratum": row["stratum"],
@@ -92,7 +95,7 @@ def _schema() -> Any:
 
     text = ("id", "locale", "partition", "scenario", "intent", "utt", "annot_utt", "source")
     return pa.schema(
-        [*((name, pa.string()) for name in text), ("weight", pa.float64()), ("stratum", pa.string()),
+        [*((name, pa.string()) for name in text), ("tags", TAGS), ("weight", pa.float64()), ("stratum", pa.string()),
          ("group_id", pa.string())]
     )  # fmt: skip
 
@@ -118,6 +121,7 @@ def _card(
     strata = "\n".join(f"| {name} | {len(weights)} | {sum(weights):.1f} |" for name, weights in of.items())
     settings = manifest.get("settings", {}).get("labels", {})
     opened = sum(r["slots"] is None for r in labels)
+    partly = sum(r["slots"] is None and r.get("tags") is not None for r in labels)
     return f"""---
 language:
 {languages}
@@ -133,7 +137,9 @@ configs:
 # Training set {snapshot_id}
 
 Locales: {", ".join(locales)}. {len(rows)} examples: {len(rows) - len(labels)} annotated, {len(labels)} pseudo-labels
-mined from users' own rephrases, {opened} of them with open slots (`annot_utt` null: they teach the intent alone).
+mined from users' own rephrases, {opened} of them with open slots (`annot_utt` null). Of {partly} of these some tokens
+are settled: `tags` has the BIO tags that each token may have, none where anything may stand. The others teach the
+intent alone.
 
 | stratum | examples | weight |
 |---|---|---|

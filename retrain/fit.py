@@ -100,7 +100,8 @@ def _losses(
             )
         loss = (of_intents * targets.intent_weights).sum()
         if bool((targets.tag_weights > 0).any()):
-            loss = loss + TAG_LOSS * (network.tag_losses(scores, targets.tags, batch.mask) * targets.tag_weights).sum()
+            of_tags = network.tag_losses(scores, targets.tags, batch.mask, targets.partial)
+            loss = loss + TAG_LOSS * (of_tags * targets.tag_weights).sum()
         if len(chosen):
             loss = loss + schedule.consistency * pairs.losses(network, chosen, dropout).sum()
         yield loss / len(batch.lengths)

@@ -55,6 +55,15 @@ class Batch:
         return torch.arange(self.tokens.shape[1])[None, :] < self.lengths[:, None]
 
 
+@dataclass(frozen=True)
+class Partial:
+    """Utterances of a batch of which only some tags are known: `rows` (P,), `allowed` bool (P, L, K), True at the tags
+    that a token may have, and at all where nothing is known."""
+
+    rows: Tensor
+    allowed: Tensor
+
+
 class CharacterWords(nn.Module):
     """A word's vector from its characters: convolutions of widths 2 to 4, maximum over positions (T, C) ->
     (T, F).
@@ -163,10 +172,19 @@ class Network(nn.Module):
         """Transition scores (K, K) and start scores (K,) with what BIO forbids put out of reach."""
         return self.transitions.masked_fill(~self.allowed, FORBIDDEN), self.starts.masked_fill(~self.begins, FORBIDDEN)
 
-    def tag_losses(self, scores: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
-        """Negative log-likelihood of each tag sequence: (B, L, K), (B, L), (B, L) -> (B,). O(B L K^2)."""
+    def tag_losses(self, scores: Tensor, tags: Tensor, mask: Tensor, partial: Partial | None = None) -> Tensor:
+        """Negative log-likelihood of each tag sequence: (B, L, K), (B, L), (B, L) -> (B,); of utterances in `partial`,
+        of all sequences that they may have together. O(B L K^2).
+
+        Source: Tsuboi et al. 2008, "Training Conditional Random Fields Using Incomplete Annotations".
+        """
         transitions, starts = self.constrained()
-        return crf_log_partition(scores, transitions, starts, mask) - crf_score(scores, tags, transitions, starts, mask)
+        of_all = crf_log_partition(scores, transitions, starts, mask)
+        told = crf_score(scores, tags, transitions, starts, mask)
+        if partial is not None:
+            within = scores[partial.rows].masked_fill(~partial.allowed, FORBIDDEN)
+            told = told.index_copy(0, partial.rows, crf_log_partition(within, transitions, starts, mask[partial.rows]))
+        return of_all - told
 
     @torch.no_grad()
     def best_tags(self, scores: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -67,6 +67,7 @@ class Vocabulary:
         for example in examples:
             intents.add(example.intent)
             slots.update(s.name for s in example.slots or ())
+            slots.update(tag[2:] for may in example.tags for tag in may if tag != OUTSIDE)
             locales.add(example.locale)
 
         def appended(old: tuple[str, ...], new: Iterable[str]) -> tuple[str, ...]:

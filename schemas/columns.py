@@ -24,6 +24,9 @@ ALTERNATIVES = list_of(pa.struct([("intent", pa.string()), ("slots", SLOTS), ("c
 EVIDENCE = list_of(pa.struct([("name", pa.string()), ("level", pa.string()), ("weight", pa.float64())]))
 INTENTS = list_of(pa.struct([("intent", pa.string()), ("probability", pa.float64())]))
 STRINGS = list_of(pa.string())
+TAGS = list_of(
+    STRINGS
+)  # for each token of `schemas.normalise.tokenise` the BIO tags it may have; none: nothing is known
 
 
 @dataclass(frozen=True)

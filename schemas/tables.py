@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.columns import ALTERNATIVES, EVIDENCE, INTENTS, INTERPRETATION, SLOTS, STRINGS, TIME, Table, list_of
+from schemas.columns import ALTERNATIVES, EVIDENCE, INTENTS, INTERPRETATION, SLOTS, STRINGS, TAGS, TIME, Table, list_of
 from schemas.columns import LOCALE as _LOCALE
 from schemas.columns import RUN_ID as _RUN
 from schemas.columns import Column as _c
@@ -304,6 +304,7 @@ PSEUDO_LABELS = Table(
         _c("intents", INTENTS, "the distribution, best first"),
         _c("slots", SLOTS, "spans, or null where they stay open", True),
         _c("slot_posterior", _F, "probability that all of these spans are right", True),
+        _c("tags", TAGS, "where the spans stay open, for each token its likely tags; null where that is nothing", True),
         _c("users", _L, "distinct users behind the intent, those of near wordings counted in (50 of each)"),
         _c("own_users", _L, "distinct users behind the formulation's own votes"),
         _c("events", _L, "times it was spoken"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from schemas.columns import INTENTS, LOCALE, RUN_ID, SLOTS, TIME, Column, Table
+from schemas.columns import INTENTS, LOCALE, RUN_ID, SLOTS, TAGS, TIME, Column, Table
 
 _S, _F, _L, _B = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 
@@ -26,7 +26,10 @@ TRAINING_SETS = Table(
         Column("utterance", _S, "text"),
         Column("intent", _S, "label"),
         Column("intents", INTENTS, "of a contested wording, its whole distribution: a soft target", True),
-        Column("slots", SLOTS, "spans, or null where the tagger is masked", True),
+        Column("slots", SLOTS, "spans, or null where they are open", True),
+        Column(
+            "tags", TAGS, "where the spans are open, for each token the tags it may have: none masks the tagger", True
+        ),
         Column("weight", _F, "of the example in the loss; of a gate row, the probability that it served"),
         Column(
             "stratum",

@@ -139,6 +139,7 @@ def plant(path: Path) -> Lake:
             "why": "7 users agree",
             "intent": "alarm_set",
             "posterior": 0.93,
+            "tags": [["O"], ["O"], ["B-time", "I-time"], []],
             "intents": [
                 {"intent": "alarm_set", "probability": 0.93},
                 {"intent": "alarm_query", "probability": 0.07},

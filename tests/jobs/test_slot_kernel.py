@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from jobs.pseudo_labels import _STAGED, _settle, _Slots
 from mining.slot_evidence import annotated, in_frames, sighting
-from mining.slot_model import fit_slots
+from mining.slot_fit import fit_slots
 from mining.slot_types import allowed_slots, rarely_bare
 from schemas.annotated import Annotated, parse_markup
 from schemas.predictor import Interpretation
+from schemas.settings import LabelSettings
 
 GOLD = [
     ("alarm_set", "weka kengele [time : saa moja]"),
@@ -52,7 +53,7 @@ def _row(text: str, intent: str, status: str = "accepted", seen: bool = True) ->
     }
 
 
-def _settled(rows: list[dict[str, Any]], least: float) -> dict[str, dict[str, Any]]:
+def _settled(rows: list[dict[str, Any]], least: float, level: float = 0.9) -> dict[str, dict[str, Any]]:
     gold = _gold()
     taught = [annotated(r.utterance, r.interpretation.intent, r.interpretation.slots) for r in gold]
     model = fit_slots(in_frames(taught), allowed_slots(r.signature for r in gold))
@@ -60,9 +61,11 @@ def _settled(rows: list[dict[str, Any]], least: float) -> dict[str, dict[str, An
         model, {i: [t for t in taught if t.intent == i] for i in model.intents}, rarely_bare(r.signature for r in gold)
     )
     ordered = sorted(rows, key=lambda r: (r["intent"] or "", r["utterance"]))
+    settings = LabelSettings(min_slot_posterior=least, tag_level=level)
     batches = pa.Table.from_pylist(ordered, schema=_STAGED).to_batches()
-    made = [row for batch in _settle({"sw-KE": of_locale}, least)(batches) for row in batch.to_pylist()]
+    made = [row for batch in _settle({"sw-KE": of_locale}, settings)(batches) for row in batch.to_pylist()]
     assert len(made) == len(rows)
+    assert all(row["tags"] is None or row["slots"] is None for row in made)
     return {row["utterance"]: row for row in made}
 
 
@@ -89,3 +92,16 @@ def test_below_the_threshold_all_stay_open() -> None:
     found = _settled([_row("niamshe saa tatu", "alarm_set"), _row("niambie mzaha", "joke_tell")], 1.0)
     assert all(row["slots"] is None or row["slot_posterior"] >= 1.0 for row in found.values())
     assert all(row["slot_posterior"] is not None for row in found.values())
+
+
+def test_open_labels_keep_the_tags_of_settled_tokens() -> None:
+    """What is asked for is a time, that the new word begins."""
+    texts = ("niamshe jioni tafadhali", "kengele")
+    rows = [_row(text, "alarm_set") for text in texts]
+    found = _settled([*rows, _row("weka kengele", "alarm_set", "too_few_users")], 1.0, 0.8)
+    niamshe, jioni, tafadhali = found["niamshe jioni tafadhali"]["tags"]
+    assert niamshe == ["O"]
+    assert jioni == ["B-time"]
+    assert tafadhali == ["O", "I-time"], "the end of the time is open"
+    assert found["kengele"]["tags"] is None, "an alarm has a time: nothing found says nothing"
+    assert found["weka kengele"]["tags"] is None, "no label"

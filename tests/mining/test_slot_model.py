@@ -10,13 +10,8 @@ import pytest
 
 from mining.hidden_markov import forward
 from mining.slot_evidence import Sighting, Tagging, annotated, in_frames, tags_of, words
-from mining.slot_model import (
-    SlotModel,
-    _batches,
-    _emissions,
-    _moves,
-    fit_slots,
-)
+from mining.slot_fit import fit_slots
+from mining.slot_model import SlotModel, emissions, intent_batches, transitions
 from mining.slot_types import allowed_slots, heard_slots, rarely_bare
 from schemas.predictor import Slot
 
@@ -88,7 +83,7 @@ def test_spans_that_the_tagger_missed_are_found() -> None:
     tagger = recall_and_precision([s.taggings[0].tags for s in sightings])
     # A language of forty words has no frequent carriers to drift into: more iterations help here.
     model = fit_slots(sightings, RATES, iterations=4)
-    recall, precision = recall_and_precision([tags for tags, _ in model.decode(sightings)])
+    recall, precision = recall_and_precision([d.tags for d in model.decode(sightings)])
     assert tagger[0] < 0.55
     assert recall > 0.85, (tagger, recall, precision)
     assert precision > 0.85
@@ -107,10 +102,10 @@ def answered(sightings: list[Sighting], heard: float) -> list[Sighting]:
 def test_users_who_refuse_an_answer_teach_its_slots() -> None:
     """The tagger is silent about half of the spans: without its users one iteration believes it."""
     sightings = noisy(missed=0.5, wrong=0.0, partners=0.0)
-    alone = recall_and_precision([tags for tags, _ in fit_slots(sightings, RATES).decode(sightings)])
+    alone = recall_and_precision([d.tags for d in fit_slots(sightings, RATES).decode(sightings)])
     told = answered(sightings, 4.0)
     decoded = fit_slots(told, RATES).decode(told)
-    heard = recall_and_precision([tags for tags, _ in decoded])
+    heard = recall_and_precision([d.tags for d in decoded])
     assert heard[0] > alone[0] + 0.1
     assert heard[1] > 0.85
     refused = [d for s, d in zip(told, decoded, strict=True) if s.served[0][1] < 0 and d[0] == s.served[0][0]]
@@ -121,8 +116,8 @@ def test_an_intent_without_slots_is_settled_beside_one_that_was_answered() -> No
     """Only one sequence exists, and it must not be lost where more were asked for."""
     bare = [Sighting(("habari", "yako"), "greet"), Sighting(("habari",), "greet", served=((("O",), 3.0),))]
     decoded = fit_slots([*noisy(), *bare], RATES | {"greet": {}}).decode(bare)
-    assert [tags for tags, _ in decoded] == [("O", "O"), ("O",)]
-    assert min(p for _, p in decoded) > 0.9
+    assert [d.tags for d in decoded] == [("O", "O"), ("O",)]
+    assert min(d.posterior for d in decoded) > 0.9
 
 
 def test_a_few_annotated_utterances_and_answers_anchor_a_log_without_a_tagger() -> None:
@@ -130,7 +125,7 @@ def test_a_few_annotated_utterances_and_answers_anchor_a_log_without_a_tagger() 
     taught = [annotated(text, intent, slots) for intent, text, slots in planted()[::9]]
     fillers = [("time", ("saa", "moja"), 3.0), ("artist", ("sauti", "sol"), 3.0)]
     recall, precision = recall_and_precision(
-        [tags for tags, _ in fit_slots(in_frames(sightings + taught), RATES, fillers).decode(sightings)]
+        [d.tags for d in fit_slots(in_frames(sightings + taught), RATES, fillers).decode(sightings)]
     )
     assert recall > 0.8
     assert precision > 0.8
@@ -140,9 +135,12 @@ def test_the_posterior_tells_right_from_wrong() -> None:
     sightings = noisy(missed=0.7, wrong=0.2, partners=1.0)
     decoded = fit_slots(sightings, RATES).decode(sightings)
     right = np.array(
-        [tags == tags_of(words(text)[0], slots) for (tags, _), (_, text, slots) in zip(decoded, planted(), strict=True)]
+        [
+            tags == tags_of(words(text)[0], slots)
+            for (tags, _, _), (_, text, slots) in zip(decoded, planted(), strict=True)
+        ]
     )
-    posterior = np.array([p for _, p in decoded])
+    posterior = np.array([d.posterior for d in decoded])
     assert posterior.min() >= 0
     assert posterior.max() <= 1
     assert posterior[right].mean() > posterior[~right].mean() + 0.1
@@ -152,8 +150,8 @@ def test_forward_sums_over_every_path() -> None:
     """Against brute force over all tag sequences."""
     sightings = noisy()[:3]
     model: SlotModel = fit_slots(sightings, RATES)
-    batch = next(iter(_batches(model, sightings)))
-    emitted, moves = _emissions(model, sightings, batch), _moves(model, batch, "alarm_set")
+    batch = next(iter(intent_batches(model, sightings)))
+    emitted, moves = emissions(model, sightings, batch), transitions(model, batch, "alarm_set")
     for b, row in enumerate(batch.rows):
         n, k = len(sightings[row].tokens), len(batch.states)
         total = 0.0
@@ -167,14 +165,14 @@ def test_forward_sums_over_every_path() -> None:
 
 def test_only_slots_that_the_intent_allows() -> None:
     sightings = noisy(wrong=0.9, missed=0.0)
-    for s, (tags, _) in zip(sightings, fit_slots(sightings, RATES).decode(sightings), strict=True):
+    for s, (tags, _, _) in zip(sightings, fit_slots(sightings, RATES).decode(sightings), strict=True):
         assert {tag[2:] for tag in tags if tag != "O"} <= set(RATES[s.intent])
 
 
 def test_an_unknown_intent_stays_open() -> None:
     stranger = Sighting(("cheza", "bahati"), "game_play")
-    assert fit_slots(noisy(), RATES).decode([stranger]) == [(("O", "O"), 0.0)]
-    assert fit_slots([], RATES).decode([stranger]) == [(("O", "O"), 0.0)]
+    assert fit_slots(noisy(), RATES).decode([stranger]) == [(("O", "O"), 0.0, ((), ()))]
+    assert fit_slots([], RATES).decode([stranger]) == [(("O", "O"), 0.0, ((), ()))]
 
 
 def test_rates() -> None:
@@ -185,3 +183,26 @@ def test_rates() -> None:
     assert rarely_bare([("call", ["person"]), ("call", []), ("call", ["person"]), ("joke", []), ("joke", ["x"])]) == {
         "call"
     }
+
+
+def test_likely_tags_hold_the_right_one_as_often_as_asked() -> None:
+    sightings = noisy(missed=0.7, wrong=0.2, partners=1.0)
+    model = fit_slots(sightings, RATES)
+    gold = [tags_of(words(text)[0], slots) for _, text, slots in planted()]
+    before: list[list[set[str]]] = [[set() for _ in s.tokens] for s in sightings]
+    for level in (0.6, 0.8, 0.95):
+        told = held = 0
+        for s, (tags, _, likely), right, smaller in zip(
+            sightings, model.decode(sightings, level), gold, before, strict=True
+        ):
+            assert len(likely) == len(s.tokens)
+            every = {"O", *(f"{p}-{name}" for name in RATES[s.intent] for p in "BI")}
+            for i, may in enumerate(likely):
+                if may:
+                    assert tags[i] in may, "so that one sequence at least is made of them"
+                    assert set(may) < every
+                    told, held = told + 1, held + (right[i] in may)
+                assert smaller[i] <= set(may or every), "a higher level takes more tags"
+                smaller[i] = set(may or every)
+        assert told > 50
+        assert held / told > level - 0.05, level

@@ -21,6 +21,7 @@ def test_a_snapshot_is_read_at_its_published_version(lake: Lake) -> None:
         Example("wake me", "de-DE", "alarm", (Slot("who", "me", 5, 7),), 0.25, "train", "pseudo_label", "cluster"),
         Example("hm", "de-DE", "alarm", None, 0.5, "gate", "held_out", "turn"),
         Example("eh", "de-DE", "alarm", None, 0.5, "train", "contested", "c2", intents=(("alarm", 0.2), ("qa", 0.1))),
+        Example("wake us", "de-DE", "alarm", None, 0.5, "train", "pseudo_label", "c3", tags=(("O",), ())),
     ]
     version = append_rows(lake, "training_sets", [snapshot_row("s1", i, e) for i, e in enumerate(rows)])
     with pytest.raises(InputError, match="training_sets"):
@@ -31,6 +32,14 @@ def test_a_snapshot_is_read_at_its_published_version(lake: Lake) -> None:
     assert read_snapshot(lake, "s1", ("gate",)) == rows[1:2]
     with pytest.raises(InputError, match="no snapshot s2"):
         read_snapshot(lake, "s2")
+
+
+def test_tags_of_other_tokens_are_refused(lake: Lake) -> None:
+    row = Example("wake us", "de-DE", "alarm", None, tags=(("O",), (), ()))
+    version = append_rows(lake, "training_sets", [snapshot_row("s1", 0, row)])
+    lake.publish(Manifest("training_sets", "r", {}, {"training_sets": version}))
+    with pytest.raises(InputError, match=r"3 tokens have tags in 'wake us'"):
+        read_snapshot(lake, "s1")
 
 
 def test_gold_never_comes_from_a_test_partition(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def lake(tmp_path: Path) -> Lake:
         *toy_rows(30, 1, "xx-XX", source="pseudo_label", weight=0.7),
         *toy_rows(10, 2, "en-US"),
         *toy_rows(8, 3, "xx-XX", "dev"),
-        Example("something open", "xx-XX", "weather_query", None, 0.5, "train", "pseudo_label"),
+        Example("something open", "xx-XX", "weather_query", None, 0.5, "train", "pseudo_label", tags=(("O",), ())),
         Example(
             "divided", "xx-XX", "weather_query", None, 0.5, "train", "contested", intents=(("weather_query", 0.2),)
         ),
@@ -42,6 +42,7 @@ def test_massives_own_format(lake: Lake, tmp_path: Path) -> None:
     for kind in ("train.jsonl", "train.intents.jsonl"):
         assert "divided" not in (tmp_path / "out" / kind).read_text(encoding="utf-8")
     assert "Left out: 1 wordings" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "Of 1 of these some tokens" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "41 annotated" not in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 
@@ -52,6 +53,7 @@ def test_load_dataset_reads_the_folder(lake: Lake, tmp_path: Path) -> None:
     assert {split: len(rows) for split, rows in found.items()} == {"train": 41, "dev": 8}
     open_row = next(r for r in found["train"] if r["utt"] == "something open")
     assert open_row["annot_utt"] is None
+    assert open_row["tags"] == [["O"], []]
     assert open_row["weight"] == 0.5
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from toy_language import CYRILLIC, toy_rows, toy_settings
 
 from retrain.batches import Lexicon, batches, encode
+from retrain.bio import encode_bio, tokens_of
 from retrain.data import Example
 from retrain.encoder import SubwordVectors
 from retrain.evaluate import evaluate
@@ -17,6 +19,7 @@ from retrain.fit import generalised_cross_entropy
 from retrain.model import (
     Architecture,
     Network,
+    Partial,
     bio_constraints,
     crf_log_partition,
     crf_score,
@@ -149,6 +152,70 @@ def test_masked_slots_do_not_move_the_tagger() -> None:
         torch.autograd.backward(losses.sum())
     for name in ("transitions", "starts", "tags.weight", "to_tags.weight"):
         assert float(network.get_parameter(name).grad.abs().max()) == 0, name  # type: ignore[union-attr]
+
+
+def test_partly_known_tags_agree_with_enumeration() -> None:
+    """The loss is minus the log of the probability of all sequences that are allowed together."""
+    torch.manual_seed(3)
+    network = Network(SMALL, Vocabulary(slots=("a", "b"), intents=("x",)))
+    torch.nn.init.normal_(network.transitions)
+    transitions, starts = network.constrained()
+    scores, lengths = torch.randn(4, 4, 5), torch.tensor([4, 3, 1, 4])
+    mask = torch.arange(4)[None, :] < lengths[:, None]
+    allowed = torch.rand(3, 4, 5) < 0.5
+    allowed[..., 0] = True  # so that O O O O is
+    allowed[2] = True
+    rows = torch.tensor([0, 1, 3])
+    whole = torch.tensor([[0, 1, 2, 0]] * 4)
+    losses = network.tag_losses(scores, whole, mask, Partial(rows, allowed)).detach()
+    assert torch.allclose(losses[2], network.tag_losses(scores, whole, mask)[2].detach())
+    for sets, b in zip(allowed, rows.tolist(), strict=True):
+        score: dict[tuple[int, ...], Tensor] = {
+            path: starts[path[0]]
+            + sum(scores[b, i, t] for i, t in enumerate(path))
+            + sum(transitions[s, t] for s, t in itertools.pairwise(path))
+            for path in itertools.product(range(5), repeat=int(lengths[b]))
+        }
+        within = [s for path, s in score.items() if all(bool(sets[i, t]) for i, t in enumerate(path))]
+        expected = torch.stack(list(score.values())).logsumexp(0) - torch.stack(within).logsumexp(0)
+        assert float(losses[b]) == pytest.approx(float(expected.detach()), abs=1e-4)
+    assert float(losses[3]) == pytest.approx(0, abs=1e-4), "an utterance of which nothing is known"
+
+
+def test_the_tags_that_a_token_may_have_stand_where_the_token_stands() -> None:
+    short = Example("wake me", "en-US", "alarm", None, tags=(("O",), ()))
+    long = Example("wake me at seven", "en-US", "alarm", None, tags=((), ("B-time", "I-time"), (), ("O", "B-who")))
+    masked = Example("wake", "en-US", "alarm", None)
+    vocabulary = Vocabulary().grown([short, long, masked])
+    assert vocabulary.slots == ("time", "who")
+    lexicon = Lexicon(vocabulary, None)
+    encoded = encode([short, long, masked], vocabulary, lexicon)
+    (_, targets) = next(batches(encoded, lexicon, 8, np.random.default_rng(0)))
+    assert targets.partial is not None
+    assert sorted(targets.tag_weights.tolist()) == [0, 1, 1]
+    names = [
+        [{tag for tag, may in zip(vocabulary.tags, token, strict=True) if may} for token in row]
+        for row in targets.partial.allowed.tolist()
+    ]
+    every = set(vocabulary.tags)
+    assert sorted(names, key=str) == sorted(
+        [[{"O"}, every, every, every], [every, {"B-time", "I-time"}, every, {"O", "B-who"}]], key=str
+    )
+
+
+def test_settled_tokens_teach_the_tagger_what_open_spans_do_not() -> None:
+    """Seven annotated rows, and many of which one token in two is known."""
+    random = np.random.default_rng(4)
+    gold, dev = toy_rows(7, 5), [e.annotated for e in toy_rows(100, 6)]
+
+    def half(e: Example) -> Example:
+        tags = encode_bio(tokens_of(e.utterance), e.slots or ())
+        return replace(e, slots=None, tags=tuple((tag,) if random.random() < 0.5 else () for tag in tags))
+
+    known = [half(e) for e in toy_rows(150, 7)]
+    taught = pretrain(toy_settings(), gold + known)
+    masked = pretrain(toy_settings(), gold + [replace(e, tags=()) for e in known])
+    assert evaluate(taught, dev).slot_f1 > evaluate(masked, dev).slot_f1 + 0.3
 
 
 def test_weights_of_examples_count() -> None:

@@ -76,6 +76,7 @@ def snapshot_row(snapshot_id: str, number: int, example: Example) -> dict[str, o
         "intent": example.intent,
         "intents": [{"intent": n, "probability": p} for n, p in example.intents] or None,
         "slots": slots,
+        "tags": [list(may) for may in example.tags] or None,
         "weight": example.weight,
         "stratum": example.stratum,
         "group_id": example.group or str(number),
