@@ -14,7 +14,8 @@ from schemas.lake import Lake
 from schemas.normalise import tokenise
 from schemas.predictor import Interpretation, Slot
 
-MINED = ("pseudo_label", "contested")  # sources that nobody annotated
+SWITCHED = "code_switched"  # source of annotated rows in another language's words
+MINED = ("pseudo_label", "contested", SWITCHED)  # sources that nobody annotated as they stand
 READABLE_SPLITS = ("train", "dev")  # of annotated files: nothing in this room reads a test partition
 
 

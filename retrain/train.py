@@ -18,10 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from retrain.code_switching import code_switched
 from retrain.data import MINED, Example, Pair, fingerprint, in_stable_order, read_gold, read_pairs, read_snapshot
 from retrain.encoder import SubwordVectors
 from retrain.evaluate import Metrics, evaluate
 from retrain.fit import MIN_DEV, Progress, Schedule, fit, reproducible
+from retrain.lexicon import BilingualLexicon, read_lexicon
 from retrain.model import Architecture, Network, grow
 from retrain.predictor import TorchPredictor
 from retrain.substitution import fillers_of, substituted
@@ -41,6 +43,8 @@ _SOURCES = (
     "vocabulary.py",
     "encoder.py",
     "batches.py",
+    "lexicon.py",
+    "code_switching.py",
     "model.py",
     "consistency.py",
     "fit.py",
@@ -135,20 +139,20 @@ def pretrain(
     return predictor
 
 
-def balanced(rows: Sequence[Example], gold_weight: float) -> list[Example]:
+def balanced(rows: Sequence[Example], gold_weight: float, beside: int = 0) -> list[Example]:
     """Annotated rows at `gold_weight` beside mined rows of mean weight one, shown up to `MAX_REPEATS` times as long
-    as they are fewer; unchanged where there is only one kind.
+    as they are fewer; unchanged where there is only one kind, and no others stand `beside` them.
 
     Labels are wrong now and then and often leave the slots open, annotations never: many labels must not outvote a few
     annotations, nor keep the tagger from them.
     """
     mined = [e.weight for e in rows if e.source in MINED]
-    if not mined or len(mined) == len(rows):
+    if not rows or len(mined) == len(rows) or not (mined or beside):
         return list(rows)
-    mean = max(sum(mined) / len(mined), 1e-9)
+    mean = max(sum(mined) / len(mined), 1e-9) if mined else 1.0
     annotated = [replace(e, weight=e.weight * gold_weight) for e in rows if e.source not in MINED]
     labels = [replace(e, weight=e.weight / mean) for e in rows if e.source in MINED]
-    return annotated * max(1, min(MAX_REPEATS, len(labels) // len(annotated))) + labels
+    return annotated * max(1, min(MAX_REPEATS, (len(labels) + beside) // len(annotated))) + labels
 
 
 def finetune(
@@ -161,25 +165,27 @@ def finetune(
     progress: Progress | None = None,
     epochs: int | None = None,
     pairs: Sequence[Pair] = (),
+    lexicon: BilingualLexicon | None = None,
 ) -> TorchPredictor:
     """Fine-tune a copy of `start` on the launch locale's rows, gold and weighted pseudo-labels, beside a
     rehearsal sample of `source` that is drawn anew each epoch. `start` is not changed.
 
     Few rows get more epochs and many rows fewer, so that the number of steps stays useful and the time
-    bounded. `pairs` are wordings of the locale that say the same (`retrain.consistency`), whatever they say; they are
-    read where `training.consistency` is above 0.
+    bounded. With a `lexicon` each epoch also shows `source` in words of the launch language
+    (`training.code_switching`), drawn anew. `pairs` are wordings of the locale that say the same
+    (`retrain.consistency`), whatever they say; they are read where `training.consistency` is above 0.
 
     Raises:
-        InputError: no target training rows.
+        InputError: no target training rows, and no lexicon.
     """
-    rows, dev = in_stable_order(balanced(_split(target, "train"), settings.training.gold_weight)), _split(target, "dev")
-    dev = in_stable_order(dev)
-    rehearsed = in_stable_order(_split(source, "train"))
-    if not rows:
-        raise InputError(f"no training rows in {locale or 'the launch locale'}")
     t = settings.training
-    sample = min(len(rehearsed), max(MIN_REHEARSAL, round(REHEARSAL * len(rows))))
-    seen = len(rows) + sample
+    rehearsed, dev = in_stable_order(_split(source, "train")), in_stable_order(_split(target, "dev"))
+    switching = round(t.code_switching * len(rehearsed)) if lexicon and locale else 0
+    rows = in_stable_order(balanced(_split(target, "train"), t.gold_weight, switching))
+    if not rows and not switching:
+        raise InputError(f"no training rows in {locale or 'the launch locale'}")
+    sample = min(len(rehearsed), max(MIN_REHEARSAL, round(REHEARSAL * (len(rows) + switching))))
+    seen = len(rows) + switching + sample
     wanted = max(epochs or t.finetune_epochs, -(-MIN_UPDATES * t.batch_size // seen)) if epochs is None else epochs
     epochs_now = max(1, min(wanted, max(3, t.max_seen // seen)))
     schedule = Schedule(epochs_now, t.batch_size, t.learning_rate, t.forgiving, t.consistency)
@@ -187,16 +193,29 @@ def finetune(
 
     fillers = fillers_of([*_split(target, "train"), *rehearsed])
 
+    def switched(many: int, random: np.random.Generator) -> list[Example]:
+        if lexicon is None or locale is None or not many:
+            return []
+        of = sorted(random.permutation(len(rehearsed))[:many])
+        return [code_switched(rehearsed[i], lexicon, locale, random) for i in of]
+
     def epoch(random: np.random.Generator) -> list[Example]:
         chosen = random.permutation(len(rehearsed))[:sample]
-        shown = rows + [rehearsed[i] for i in sorted(chosen)]
+        shown = rows + [rehearsed[i] for i in sorted(chosen)] + switched(switching, random)
         return [substituted(e, fillers, t.substitution, random) for e in shown] if t.substitution else shown
 
     with reproducible(settings.seed, t.threads):
-        vocabulary = start.vocabulary.grown(rows, [text for pair in pairs for text in (pair.left, pair.right)])
+        others = [text for pair in pairs for text in (pair.left, pair.right)]
+        if switching and lexicon:
+            once = switched(len(rehearsed), np.random.default_rng(settings.seed))
+            others += [*lexicon.target_words, *(e.utterance for e in once)]
+        vocabulary = start.vocabulary.grown(rows, others)
         network = grow(start.network, vocabulary)
         fit(network, vocabulary, start.encoder, epoch, dev, schedule, settings.seed, "finetune", progress, pairs)
         predictor = TorchPredictor(network, vocabulary, start.encoder, locale=locale)
+        if len(dev) < MIN_DEV and switching and lexicon and locale:
+            random = np.random.default_rng(settings.seed)
+            dev = [code_switched(e, lexicon, locale, random) for e in in_stable_order(_split(source, "dev"))]
         predictor.temperature = fitted_temperature(predictor, dev) if len(dev) >= MIN_DEV else start.temperature
     return predictor
 
@@ -218,7 +237,11 @@ def supervised(
     start = pretrain(settings, source, encoder=vectors, cache=cache, progress=progress)
     if not _split(target, "train"):
         return start
-    return finetune(settings, start, target, source=source, locale=target[0].locale, progress=progress, epochs=epochs)
+    locale, mature = target[0].locale, (e.utterance for e in _split(source, "train"))
+    lexicon = read_lexicon(settings.encoder.parallel, locale, mature) if t.code_switching else None
+    return finetune(
+        settings, start, target, source=source, locale=locale, progress=progress, epochs=epochs, lexicon=lexicon
+    )
 
 
 def train(
@@ -233,9 +256,10 @@ def train(
     """Train the launch locale's model.
 
     Without a snapshot this is the launch model: source-locale gold pretrains it and whatever gold
-    `training.gold` has in `settings.locale` are its seed labels; with none of them it is the pretrained
-    model, zero-shot. With a snapshot its rows of the launch locale fine-tune the same pretrained model,
-    never the last champion: a nightly chain of fine-tunings would remember every mistake it ever learnt.
+    `training.gold` has in `settings.locale` are its seed labels; parallel text of the locale in
+    `encoder.parallel` gives a lexicon, and the source's gold in its words. With neither it is the pretrained
+    model, zero-shot. With a snapshot its rows of the launch locale fine-tune the same pretrained model, never
+    the last champion: a nightly chain of fine-tunings would remember every mistake it ever learnt.
 
     Args:
         encoder: a sentence-transformers folder with a StaticEmbedding, or None.
@@ -257,9 +281,12 @@ def train(
     paired = read_pairs(lake, snapshot_id) if snapshot_id is not None and t.consistency else []
     pairs = [pair for pair in paired if pair.locale == locale]
     start = pretrain(settings, source, encoder=vectors, cache=lake.registry, progress=progress)
-    if locale == t.source_locale and snapshot_id is None:
-        target = []
-    if _split(target, "train"):
+    lexicon = None
+    if locale == t.source_locale:
+        target = target if snapshot_id is not None else []
+    elif t.code_switching:
+        lexicon = read_lexicon(settings.encoder.parallel, locale, (e.utterance for e in _split(source, "train")))
+    if _split(target, "train") or lexicon:
         predictor = finetune(
             settings,
             start,
@@ -269,6 +296,7 @@ def train(
             progress=progress,
             epochs=epochs,
             pairs=pairs,
+            lexicon=lexicon,
         )
     else:
         predictor = TorchPredictor(
@@ -277,13 +305,14 @@ def train(
     judges = [e.annotated for e in _split(target, "dev") if e.slots is not None]
     used = _split(target, "train") or _split(source, "train")
     data = fingerprint([*source, *target])
+    words = lexicon.fingerprint if lexicon else "none"
     return TrainedModel(
         predictor,
         locale,
         snapshot_id or f"gold-{data}",
         len(used),
         time.monotonic() - began,
-        _key(settings, data, locale, epochs, vectors.fingerprint if vectors else "none", *pairs),
+        _key(settings, data, locale, epochs, vectors.fingerprint if vectors else "none", words, *pairs),
         {
             "locale": locale,
             "seed": str(settings.seed),
@@ -291,6 +320,7 @@ def train(
             "target_rows": str(len(_split(target, "train"))),
             "source_rows": str(len(_split(source, "train"))),
             "pairs": str(len(pairs)),
+            "lexicon": str(len(lexicon) if lexicon else 0),
             **{k: str(v) for k, v in t.model_dump(mode="json", exclude={"gold"}).items()},
         },
         evaluate(predictor, judges) if len(judges) >= MIN_DEV else None,

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
+import langcodes
+
 from schemas.errors import InputError
 
 _PIVOT = "eng"
@@ -50,6 +52,21 @@ def pairs_of_folder(folder: Path) -> dict[str, tuple[Path, Path]]:
             f"{folder} has no parallel text: expected pairs of files such as x.swh-eng.swh and x.swh-eng.eng"
         )
     return found
+
+
+def read_parallel_of(path: Path, locale: str) -> Iterator[tuple[str, str]]:
+    """`read_parallel`, of a folder the files of the locale's language alone; none where it has not got them.
+
+    Raises:
+        InputError: as `read_parallel`.
+    """
+    if not path.is_dir():
+        yield from read_parallel(path)
+        return
+    language = langcodes.Language.get(locale).language
+    for code, files in pairs_of_folder(path).items():
+        if langcodes.Language.get(langcodes.standardize_tag(code, macro=True)).language == language:
+            yield from read_side_by_side(*files)
 
 
 def read_parallel(path: Path) -> Iterator[tuple[str, str]]:

@@ -88,7 +88,8 @@ class EncoderSettings(_Section):
     dimensions: Annotated[int, Field(ge=16, le=1024)] = 128
     vocabulary: Annotated[int, Field(ge=200, le=100_000)] = 8000
     epochs: Count = 2
-    parallel: tuple[Path, ...] = ()  # TSV files (sentence<TAB>translation), or folders in Tatoeba's form
+    # TSV files (sentence<TAB>translation), or folders in Tatoeba's form. Training learns a lexicon from them as well.
+    parallel: tuple[Path, ...] = ()
     # Trained anew when the log holds this many times the wordings or sure pairs it was trained on; 1 is every night.
     keep_until: Annotated[float, Field(ge=1)] = 1.2
     # The next three are for a model that is not `embedded`.
@@ -155,6 +156,9 @@ class TrainingSettings(_Section):
     max_seen: Count = 120_000  # rows that fine-tuning sees, rehearsal counted: bounds its time; three epochs at least
     learning_rate: Positive = 2e-3
     substitution: Share = 0.0  # probability that fine-tuning puts another annotated filler in a value's place
+    # Rows of the mature language's gold that an epoch of fine-tuning shows in words of the launch language, as a share
+    # of all: where `encoder.parallel` has text of it (`retrain.code_switching`).
+    code_switching: Share = 1.0
     threads: Count = 1  # at the default sizes a second one gains nothing
     gold_weight: Annotated[float, Field(gt=0, le=100)] = (
         3.0  # of the launch locale's annotated rows, beside pseudo-labels

@@ -1,0 +1,135 @@
+"""A bilingual lexicon from parallel sentences: how each word of the mature language may be said in the launch language.
+
+Sources: Brown et al. 1993, "The Mathematics of Statistical Machine Translation" (Model 1, by EM); Dyer et al. 2013, "A
+Simple, Fast, and Effective Reparameterization of IBM Model 2" (words of a pair stand near the diagonal); Liang et al.
+2006, "Alignment by Agreement" (both directions must agree).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from schemas.normalise import normalise, words
+from schemas.parallel import read_parallel_of
+
+_MOST_PAIRS = 200_000  # sentences that are aligned, the first ones
+_MOST_WORDS = 40  # of a sentence: longer ones align badly and cost most
+_ITERATIONS = 8
+_DIAGONAL = 4.0  # how much nearer the diagonal is likelier
+_NOTHING = 0.2  # probability that a word translates nothing
+_LEAST = 0.2  # geometric mean of both directions' probabilities below which two words are no translations
+_MOST = 4  # translations kept of a word, the likeliest
+
+Sentences = Sequence[tuple[Sequence[str], Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class BilingualLexicon:
+    """Translations of normalised words, likeliest first, with their shares, which sum to 1."""
+
+    entries: Mapping[str, tuple[tuple[str, float], ...]]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @cached_property
+    def target_words(self) -> tuple[str, ...]:
+        """The launch language's words, each once, sorted."""
+        return tuple(sorted({word for found in self.entries.values() for word, _ in found}))
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits of the entries."""
+        said = repr(sorted((word, found) for word, found in self.entries.items()))
+        return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
+
+
+def learn_lexicon(sentences: Sentences) -> BilingualLexicon:
+    """Align sentences with their translations, in both directions.
+
+    Args:
+        sentences: (words of the mature language, words of the launch language).
+
+    Cost: O(sum of both lengths' product) time and memory: a thousand pairs take a tenth of a second, 200,000 pairs of
+    ten words 20 s and 1.5 GB.
+    """
+    kept = [
+        (list(one[:_MOST_WORDS]), list(other[:_MOST_WORDS])) for one, other in sentences[:_MOST_PAIRS] if one and other
+    ]
+    if not kept:
+        return BilingualLexicon({})
+    forth = _model_1(kept)
+    back = _model_1([(other, one) for one, other in kept])
+    found: dict[str, list[tuple[str, float]]] = {}
+    for (source, target), probability in forth.items():
+        agreed = float(np.sqrt(probability * back.get((target, source), 0.0)))
+        if agreed >= _LEAST:
+            found.setdefault(source, []).append((target, agreed))
+    entries = {}
+    for source, ways in sorted(found.items()):
+        best = sorted(ways, key=lambda way: (-round(way[1], 9), way[0]))[:_MOST]
+        total = sum(share for _, share in best)
+        entries[source] = tuple((word, round(share / total, 9)) for word, share in best)
+    return BilingualLexicon(entries)
+
+
+def _model_1(pairs: Sentences) -> dict[tuple[str, str], float]:
+    """p(target | source) of words that stand in one pair; "" is no source."""
+    sources = {"": 0} | {w: i for i, w in enumerate(sorted({w for one, _ in pairs for w in one}), start=1)}
+    targets = {w: i for i, w in enumerate(sorted({w for _, other in pairs for w in other}))}
+    # One row for each target word of each pair and each source word that it may translate.
+    link_source, link_target, prior, lengths = [], [], [], []
+    for one, other in pairs:
+        n, m = len(one), len(other)
+        away = np.abs((np.arange(n) + 0.5)[None, :] / n - (np.arange(m) + 0.5)[:, None] / m)
+        near = np.exp(-_DIAGONAL * away)
+        near *= (1 - _NOTHING) / near.sum(1, keepdims=True)
+        prior.append(np.concatenate([np.full((m, 1), _NOTHING), near], 1).ravel())
+        link_source.append(np.tile([0, *(sources[w] for w in one)], m))
+        link_target.append(np.repeat([targets[w] for w in other], n + 1))
+        lengths.append(np.full(m, n + 1))
+    of_source, of_target, likely = (np.concatenate(part) for part in (link_source, link_target, prior))
+    counted = np.concatenate(lengths)
+    word = np.repeat(np.arange(len(counted)), counted)
+    known, pair = np.unique(of_source * len(targets) + of_target, return_inverse=True)
+    source_of = known // len(targets)
+    probability = np.ones(len(known))
+    for _ in range(_ITERATIONS):
+        weight = likely * probability[pair]
+        weight /= np.bincount(word, weight)[word]
+        counts = np.bincount(pair, weight, len(known))
+        probability = counts / np.bincount(source_of, counts)[source_of]
+    names, others = list(sources), list(targets)
+    return {
+        (names[s], others[t]): p
+        for s, t, p in zip(source_of.tolist(), (known % len(targets)).tolist(), probability.tolist(), strict=True)
+        if s
+    }
+
+
+def read_lexicon(files: Iterable[Path], locale: str, mature: Iterable[str]) -> BilingualLexicon:
+    """The lexicon of all parallel text that is given for a launch locale; empty without any.
+
+    Args:
+        files: as `encoder.parallel`; of a folder the launch locale's language alone.
+        mature: utterances of the mature language: the side of a file that shares more words with them is its side.
+
+    Raises:
+        InputError: a file is missing or not in the format.
+    """
+    spoken = Counter(word for text in mature for word in words(normalise(text)))
+    sentences: list[tuple[Sequence[str], Sequence[str]]] = []
+    for path in files:
+        sides = [(words(normalise(one)), words(normalise(other))) for one, other in read_parallel_of(path, locale)]
+        known = [sum(word in spoken for pair in sides for word in pair[side]) for side in (0, 1)]
+        said = [max(sum(len(pair[side]) for pair in sides), 1) for side in (0, 1)]
+        first = 0 if known[0] / said[0] > known[1] / said[1] else 1
+        sentences += [(pair[first], pair[1 - first]) for pair in sides]
+    return learn_lexicon(sentences)
