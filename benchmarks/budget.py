@@ -20,6 +20,7 @@ from benchmarks.rounds import METRICS, figures
 from benchmarks.scoring import read_truth
 from retrain.data import Example, read_gold, read_pairs, read_snapshot
 from retrain.evaluate import outcomes
+from retrain.lexicon import read_lexicon
 from retrain.predictor import TorchPredictor
 from retrain.train import finetune, pretrain
 from schemas.errors import InputError
@@ -129,13 +130,15 @@ def run_budget(settings: Settings, work: Path, say: Callable[[str], None], arm: 
     truth = meanings(lake, read_truth(state.parent / "truth"), locale)
     # What a person annotated is no loss of the loop.
     source = [e for e in read_gold(loop.settings.training.gold) if e.locale == loop.options.source]
+    mature = (e.utterance for e in source if e.split == "train")
+    lexicon = read_lexicon(loop.settings.encoder.parallel, locale, mature)
     base = pretrain(loop.settings, source, cache=work / "launch" / "lake" / "_registry")
     test = loop.book.gold(locale, "test")
     lines: list[dict[str, Any]] = [{"line": "launch"} | figures(outcomes(loop.launch_model().predictor, test), seed)]
     for line, name in enumerate(LINES):
         say(f"training: {name}")
         chosen = substituted(rows, truth, line, settings.labels.vote_floor)
-        model = finetune(loop.settings, base, chosen, source=source, locale=locale, pairs=pairs)
+        model = finetune(loop.settings, base, chosen, source=source, locale=locale, pairs=pairs, lexicon=lexicon)
         labels = sum(e.source == "pseudo_label" for e in chosen)
         lines.append({"line": name, "labels": labels} | figures(outcomes(model, test), seed))
     best = work / "ceiling"

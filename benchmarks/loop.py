@@ -64,7 +64,7 @@ class LoopOptions:
         source, locale: the mature language and the launch locale.
         rounds: of traffic, at least one.
         seed_labels: annotated utterances of the launch locale at launch.
-        parallel: TSV files of sentence<TAB>translation for the encoder.
+        parallel: TSV files of sentence<TAB>translation, or Tatoeba folders, for the encoder and the models' lexicon.
         users: of a round.
         sample: train utterances of each locale; None takes all.
         arms: of `ARMS`.

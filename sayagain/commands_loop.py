@@ -17,7 +17,12 @@ Massive = Annotated[Path, typer.Option(help="A MASSIVE-format folder (plain or .
 Source = Annotated[str, typer.Option(help="The mature language.")]
 Locale = Annotated[str, typer.Option(help="Launch locale.")]
 Seeds = Annotated[int, typer.Option(min=0, help="Annotated utterances of the launch locale.")]
-Parallel = Annotated[list[Path] | None, typer.Option(help="TSV file of sentence<TAB>translation, for the encoder.")]
+Parallel = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="TSV file of sentence<TAB>translation, or Tatoeba folder: for the encoder and the models' lexicon."
+    ),
+]
 Crowd = Annotated[str, typer.Option("--population", help="Named population of simulated users.")]
 Users = Annotated[int, typer.Option(min=10, help="Simulated users a round.")]
 Sample = Annotated[int, typer.Option(min=0, help="Train utterances of each locale; 0 takes all.")]
