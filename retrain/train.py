@@ -37,6 +37,11 @@ REHEARSAL = 0.5  # source gold rows an epoch, per target row
 MIN_REHEARSAL = 200  # rows an epoch
 MIN_UPDATES = 400  # few rows get more epochs, until they have this many steps of fine-tuning
 MAX_REPEATS = 10  # times that an annotated row is shown in an epoch, beside many more pseudo-labels
+# Settings of what comes after pretraining.
+_AFTERWARDS = frozenset(
+    {"max_per_cluster", "head_share", "finetune_epochs", "max_seen", "substitution", "code_switching", "gold_weight",
+     "forgiving", "contested", "consistency"}
+)  # fmt: skip
 _SOURCES = (
     "bio.py",
     "data.py",
@@ -72,8 +77,8 @@ def _code() -> str:
     return hashlib.blake2b(b"".join((here / name).read_bytes() for name in _SOURCES), digest_size=8).hexdigest()
 
 
-def _key(settings: Settings, *parts: object) -> str:
-    training = settings.training.model_dump(mode="json", exclude={"gold"})
+def _key(settings: Settings, *parts: object, besides: frozenset[str] = frozenset()) -> str:
+    training = settings.training.model_dump(mode="json", exclude={"gold", *besides})
     said = json.dumps([_code(), torch.__version__, settings.seed, training, [str(p) for p in parts]])
     return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
@@ -118,7 +123,8 @@ def pretrain(
     epochs = epochs or settings.training.pretrain_epochs
     kept = None
     if cache is not None:
-        key = _key(settings, fingerprint([*rows, *dev]), epochs, encoder.fingerprint if encoder else "none")
+        space = encoder.fingerprint if encoder else "none"
+        key = _key(settings, fingerprint([*rows, *dev]), epochs, space, besides=_AFTERWARDS)
         kept = cache / "pretrained" / key
         if (kept / "config.json").is_file():
             return TorchPredictor.load(kept)

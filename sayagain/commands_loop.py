@@ -13,6 +13,8 @@ from sayagain.show import console, metric_rows, percent, working, write_json
 if TYPE_CHECKING:
     from schemas.lake import Lake
 
+_METRICS = ("intent_accuracy", "slot_f1", "exact_match")
+
 Massive = Annotated[Path, typer.Option(help="A MASSIVE-format folder (plain or .gz).")]
 Source = Annotated[str, typer.Option(help="The mature language.")]
 Locale = Annotated[str, typer.Option(help="Launch locale.")]
@@ -32,6 +34,7 @@ Work = Annotated[Path | None, typer.Option(help="Folder for lakes and models, ke
 def add_to(bench: typer.Typer) -> None:
     """Register the commands in the group of benchmarks."""
     bench.command("loop")(loop)
+    bench.command("launch")(launch)
     bench.command("slots")(slots)
     bench.command("budget")(budget)
     bench.command("label-models")(label_models)
@@ -97,21 +100,66 @@ def loop(
 
 def show_loop(told: dict[str, Any]) -> None:
     """Every arm after its last round."""
-    names = ("intent_accuracy", "slot_f1", "exact_match")
-
-    def figures(stage: dict[str, Any]) -> list[str]:
-        low_high = stage["interval"]
-        return [f"{percent(stage[n])} ({percent(low_high[n][0])}-{percent(low_high[n][1])})" for n in names]
-
-    rows: list[tuple[object, ...]] = [("launch", "", *figures(told["launch"]), "")]
+    rows: list[tuple[object, ...]] = [("launch", "", *_figures(told["launch"]), "")]
     for arm in told["arms"]:
         last = arm["rounds"][-1]
         turns = sum(row["turns"] for row in arm["rounds"])
-        closed = " / ".join(percent(arm["gap_closed"][n]) for n in names)
-        rows.append((arm["name"], f"{turns:,}", *figures(last), closed))
-    rows.append(("ceiling", "", *figures(told["ceiling"]), ""))
+        closed = " / ".join(percent(arm["gap_closed"][n]) for n in _METRICS)
+        rows.append((arm["name"], f"{turns:,}", *_figures(last), closed))
+    rows.append(("ceiling", "", *_figures(told["ceiling"]), ""))
     columns = ("", "turns", "intent", "slot F1", "exact match", "gap closed")
     metric_rows(f"{told['locale']}, {told['seed_labels']} seed labels, seed {told['seed']}, percent", columns, rows)
+
+
+def _figures(stage: dict[str, Any]) -> list[str]:
+    """The three metrics with their intervals."""
+    low_high = stage["interval"]
+    return [f"{percent(stage[n])} ({percent(low_high[n][0])}-{percent(low_high[n][1])})" for n in _METRICS]
+
+
+def launch(
+    context: typer.Context,
+    massive: Massive,
+    out: Annotated[Path, typer.Option(help="The report, JSON.")],
+    locale: Annotated[list[str], typer.Option(help="Launch locale; may be given again.")],
+    parallel: Annotated[list[Path], typer.Option(help="TSV file of sentence<TAB>translation, or Tatoeba folder.")],
+    source: Source = "en-US",
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    seed_labels: Annotated[
+        list[int] | None, typer.Option(min=0, help="Annotated utterances of the launch locale; may be given again.")
+    ] = None,
+    sample: Sample = 4000,
+    work: Work = None,
+) -> None:
+    """What a launch model knows before its first user, without and with a lexicon from parallel text."""
+    from benchmarks.launch import STARTS, run_launch
+    from benchmarks.loop import LoopOptions
+
+    settings = context.obj.settings(seed=seed)
+    told: list[dict[str, Any]] = []
+    with working("launch") as progress:
+
+        def say(line: str) -> None:
+            progress.update(progress.task_ids[0], description=line)
+
+        for name in locale:
+            for labels in seed_labels or [0]:
+                options = LoopOptions(
+                    out=(work or out.with_suffix("")) / name, massive=massive, source=source, locale=name,
+                    seed_labels=labels, sample=sample or None, parallel=tuple(parallel),
+                )  # fmt: skip
+                told.append(run_launch(settings, options, say))
+                write_json(out, told)
+    rows = [
+        (
+            row["locale"] if start == STARTS[0] else "", row["seed_labels"], start,
+            row["words"] if start == STARTS[1] else "", *_figures(row[start]),
+        )
+        for row in told
+        for start in STARTS
+    ]  # fmt: skip
+    columns = ("", "seed labels", "", "words", "intent", "slot F1", "exact match")
+    metric_rows("Launch models on test utterances, percent", columns, rows)
 
 
 def slots(
