@@ -23,7 +23,7 @@ def run_launch(settings: Settings, options: LoopOptions, say: Callable[[str], No
 
     Args:
         options: `massive`, `source`, `locale`, `seed_labels`, `parallel`, `sample` and the folder `out`, where the
-            pretrained model is kept, are used.
+            pretrained model is kept for all locales, are used.
 
     Returns:
         locale, seed, seed_labels, words of the lexicon, for each of `STARTS` the three metrics with their intervals,
@@ -37,7 +37,8 @@ def run_launch(settings: Settings, options: LoopOptions, say: Callable[[str], No
     if not options.parallel:
         raise InputError("nothing to compare: give --parallel")
     book = MassiveCatalogue(options.massive, options.source, options.locale, options.sample, settings.seed)
-    gold = write_gold(book, options.out / "gold", options.source, options.locale, options.seed_labels, settings.seed)
+    folder = options.out / "gold" / f"{options.locale}-{options.seed_labels}"
+    gold = write_gold(book, folder, options.source, options.locale, options.seed_labels, settings.seed)
     lake = Lake(options.out / "lake").open(create=True)
     encoder = settings.encoder.model_copy(update={"parallel": options.parallel})
     chosen = of_loop(settings.model_copy(update={"encoder": encoder}), lake.path, options.source, options.locale, gold)

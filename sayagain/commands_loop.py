@@ -145,7 +145,7 @@ def launch(
         for name in locale:
             for labels in seed_labels or [0]:
                 options = LoopOptions(
-                    out=(work or out.with_suffix("")) / name, massive=massive, source=source, locale=name,
+                    out=work or out.with_suffix(""), massive=massive, source=source, locale=name,
                     seed_labels=labels, sample=sample or None, parallel=tuple(parallel),
                 )  # fmt: skip
                 told.append(run_launch(settings, options, say))
