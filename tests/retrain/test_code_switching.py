@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,9 +14,12 @@ from retrain.bio import tokens_of
 from retrain.code_switching import code_switched
 from retrain.evaluate import evaluate
 from retrain.lexicon import BilingualLexicon, learn_lexicon
-from retrain.train import balanced, finetune, pretrain
+from retrain.train import balanced, finetune, pretrain, train
+from schemas.annotated import write_annotated
 from schemas.errors import InputError
+from schemas.lake import Lake
 from schemas.normalise import normalise, words
+from schemas.settings import EncoderSettings
 
 ROWS = toy_rows(60, 1)
 KNOWN = sorted({word for e in ROWS for word in words(normalise(e.utterance))})
@@ -70,3 +75,21 @@ def test_annotations_are_shown_again_beside_many_switched_rows() -> None:
     assert len(shown) == 40
     assert {e.weight for e in shown} == {3.0}
     assert balanced([], 3.0, beside=45) == []
+
+
+def test_a_launch_without_labels_is_trained_on_what_parallel_text_says(tmp_path: Path) -> None:
+    """From the settings: the files are read, the version differs with them, and the model says what it knows."""
+    english = toy_rows(120, 1)
+    write_annotated(tmp_path / "en-US.jsonl", [e.annotated for e in english])
+    said = [f"{' '.join(words(e.utterance)).translate(CYRILLIC)}\t{e.utterance}" for e in toy_rows(30, 8)]
+    (tmp_path / "said.tsv").write_text("\n".join(said) + "\n", encoding="utf-8")
+    lake = Lake(tmp_path / "lake").open(create=True)
+    alone = toy_settings(pretrain_epochs=3, finetune_epochs=2, gold=[tmp_path / "en-US.jsonl"])
+    beside = alone.model_copy(update={"encoder": EncoderSettings(parallel=(tmp_path / "said.tsv",))})
+    first, second = train(alone, lake), train(beside, lake)
+    assert (first.parameters["lexicon"], int(second.parameters["lexicon"]) > 10) == ("0", True)
+    assert first.run_id != second.run_id
+    foreign = [e.annotated for e in toy_rows(100, 7, "xx-XX", foreign=True)]
+    gain = evaluate(second.predictor, foreign).intent_accuracy - evaluate(first.predictor, foreign).intent_accuracy
+    assert gain > 0.2
+    assert second.predictor.locale == "xx-XX"

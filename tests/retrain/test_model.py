@@ -276,6 +276,9 @@ def test_pretraining_is_cached_by_content(lake: Lake, tmp_path: Path) -> None:
     assert calls == ["pretrain"]
     assert first.run_id == second.run_id
     assert first.locale == "xx-XX"
+    later = settings.training.model_copy(update={"code_switching": 0.5})
+    train(settings.model_copy(update={"training": later}), lake, progress=note)
+    assert calls == ["pretrain"], "what comes afterwards does not change what was pretrained"
     assert all(torch.equal(v, weights(second.predictor)[k]) for k, v in weights(first.predictor).items())
     with pytest.raises(InputError, match="no launch locale"):
         train(settings.model_copy(update={"locale": None}), lake)
