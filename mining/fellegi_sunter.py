@@ -132,6 +132,7 @@ def fit(
     iterations: int,
     strength: float = 0.3,
     alike_prior: float = 0.0,
+    most: float = 1.0,
 ) -> Linkage:
     """Fit m, u and the prior to pattern counts by EM, with the given m and u as Dirichlet priors.
 
@@ -143,6 +144,8 @@ def fit(
         iterations: at most; stops earlier when no parameter moves by 1e-7.
         strength: weight of the prior beliefs as a share of the total count. Without any, a mixture over few
             comparisons may settle on another division than the one wanted.
+        most: the largest share of matches. Where comparisons depend on each other, a division by something else than
+            matching may be likelier still, and one class come to hold nearly everything.
         alike_prior: where the share of non-matches that look like matches starts; 0 for none. Their beliefs weigh less
             (`_ALIKE_STRENGTH`), since they are few.
 
@@ -176,6 +179,9 @@ def fit(
                     moved = max(moved, float(np.abs(new - fitted[column][k]).max()))
                     fitted[column][k] = new
         now = (belongs.sum(axis=0) + loose * started) / (total + loose)
+        if now[0] > most:
+            now[1:] *= (1 - most) / now[1:].sum()
+            now[0] = most
         if classes == 3:
             now[2] = min(now[2], _ALIKE_MOST * now[0])
         now = np.clip(now, 1e-4, 1 - 1e-4)

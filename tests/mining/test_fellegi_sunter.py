@@ -232,3 +232,23 @@ def test_changed_requests_do_not_take_the_place_of_rephrases() -> None:
     assert model.alike_prior <= 0.4 * model.prior + 1e-9
     assert (posterior[match] >= 0.7).mean() > 0.15
     assert match[posterior >= 0.7].mean() > 0.9
+
+
+def test_a_log_in_which_little_is_understood_is_not_taken_for_rephrases() -> None:
+    """Seven sources in ten are unanswered, which three comparisons say: unbounded, six in ten pairs were wrong."""
+    random = np.random.default_rng(3)
+    match, dark = random.random(40_000) < 0.35, random.random(40_000) < 0.7
+    said = {"interpretation": "source_unanswered", "values": "none", "source": "unanswered"}
+    columns = []
+    for c in COMPARISONS:
+        m, u = (np.array(x) / sum(x) for x in (c.m, c.u))
+        drawn = np.where(match, random.choice(len(m), len(match), p=m), random.choice(len(u), len(match), p=u))
+        columns.append(np.where(dark, c.levels.index(said[c.name]), drawn) if c.name in said else drawn)
+    patterns, row, counts = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True, return_counts=True)
+    free = fit(COMPARISONS, patterns, counts.astype(float), prior=0.25, iterations=100, strength=1.0, alike_prior=0.1)
+    bounded = fit_linkage(patterns, counts.astype(float), 100)
+    believed = {name: model.posterior(patterns)[row.ravel()] >= 0.7 for name, model in (("f", free), ("b", bounded))}
+    assert match[believed["f"]].mean() < 0.5
+    assert match[believed["b"]].mean() > 0.85
+    assert (match & believed["b"]).sum() / match.sum() > 0.8
+    assert bounded.prior == pytest.approx(0.4)
