@@ -85,17 +85,23 @@ COMPARISONS = (
     ),
 )
 STRENGTH, PRIOR, ALIKE_PRIOR = 1.0, 0.25, 0.10  # how much the beliefs weigh, and where the shares start
-# A turn has three to four candidates, and seldom more than one means what it meant: in logs of a working assistant
-# the share comes out at a third. Where next to nothing is understood all candidates are alike in that, and the mixture
-# would take it for what makes a rephrase.
-MOST = 0.4
 SIZES = tuple(len(c.levels) for c in COMPARISONS)
 
 
 def fit_linkage(
     patterns: Ints, counts: Floats, iterations: int, comparisons: Sequence[Comparison] = COMPARISONS
 ) -> Linkage:
-    """The model of one locale's pairs, fitted to pattern counts of all candidates, answered sources included."""
+    """The model of one locale's pairs, fitted to pattern counts of all candidates, answered sources included.
+
+    A turn has one next turn and seldom more than one rephrase, so matches hold at most the share of the candidates
+    that come next. Where next to nothing is understood most candidates are alike in that, several comparisons say it at
+    once, and without a bound the mixture takes it for what makes a rephrase.
+    """
+    position = next((i for i, c in enumerate(comparisons) if c.name == "position"), None)
+    most = 1.0
+    if position is not None and counts.sum() > 0:
+        comes_next = np.isin(patterns[:, position], [i for i, name in enumerate(POSITION) if name.endswith("next")])
+        most = float(counts[comes_next].sum() / counts.sum())
     return fit(
         comparisons,
         patterns,
@@ -104,7 +110,7 @@ def fit_linkage(
         iterations=iterations,
         strength=STRENGTH,
         alike_prior=ALIKE_PRIOR,
-        most=MOST,
+        most=most,
     )
 
 
