@@ -20,9 +20,8 @@ from benchmarks.rounds import METRICS, figures
 from benchmarks.scoring import read_truth
 from retrain.data import Example, read_gold, read_pairs, read_snapshot
 from retrain.evaluate import outcomes
-from retrain.lexicon import read_lexicon
 from retrain.predictor import TorchPredictor
-from retrain.train import finetune, pretrain
+from retrain.train import finetune, lexicon_of, pretrain
 from schemas.errors import InputError
 from schemas.lake import Lake
 from schemas.normalise import formulation_id, normalise
@@ -89,7 +88,7 @@ def substituted(rows: list[Example], truth: dict[str, Meant], line: int, floor: 
             made.append(row)
         elif line == 1:
             right = meant.intent == row.intent
-            made.append(row if right else replace(row, intent=meant.intent, slots=None))
+            made.append(row if right else replace(row, intent=meant.intent, slots=None, tags=()))
         else:
             made.append(replace(row, utterance=meant.utterance, intent=meant.intent, slots=meant.slots))
     if line >= 3 and rows:
@@ -130,8 +129,7 @@ def run_budget(settings: Settings, work: Path, say: Callable[[str], None], arm: 
     truth = meanings(lake, read_truth(state.parent / "truth"), locale)
     # What a person annotated is no loss of the loop.
     source = [e for e in read_gold(loop.settings.training.gold) if e.locale == loop.options.source]
-    mature = (e.utterance for e in source if e.split == "train")
-    lexicon = read_lexicon(loop.settings.encoder.parallel, locale, mature)
+    lexicon = lexicon_of(loop.settings, locale, source)
     base = pretrain(loop.settings, source, cache=work / "launch" / "lake" / "_registry")
     test = loop.book.gold(locale, "test")
     lines: list[dict[str, Any]] = [{"line": "launch"} | figures(outcomes(loop.launch_model().predictor, test), seed)]

@@ -287,7 +287,8 @@ Pseudo-labels mined from users' own rephrases, mixed with annotated examples. No
   in wordings without a label, are the `gate` split.
 - Every pseudo-label has at least {run.settings.labels.vote_floor} distinct pseudonyms behind its intent,
   users of near wordings counted in.
-- Rows whose `slots` are null train the intent only. Those from `contested` wordings train a distribution (`intents`).
+- Rows whose `slots` are null train the intent, and the tagger where `tags` says what a token may be. Those from
+  `contested` wordings train a distribution (`intents`).
 
 | rows | number |
 |---|---|

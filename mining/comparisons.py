@@ -28,7 +28,8 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 WORDING = ("identical", "near", "swapped", "value_swapped", "similar", "shares", "different")
-POSITION = ("quick_next", "next", "late_next", "after_failures", "after_success")
+COMES_NEXT = ("quick_next", "next", "late_next")
+POSITION = (*COMES_NEXT, "after_failures", "after_success")
 INTERPRETATION = (
     "source_unanswered",
     "target_unanswered",
@@ -100,7 +101,7 @@ def fit_linkage(
     position = next((i for i, c in enumerate(comparisons) if c.name == "position"), None)
     most = 1.0
     if position is not None and counts.sum() > 0:
-        comes_next = np.isin(patterns[:, position], [i for i, name in enumerate(POSITION) if name.endswith("next")])
+        comes_next = np.isin(patterns[:, position], [POSITION.index(name) for name in COMES_NEXT])
         most = float(counts[comes_next].sum() / counts.sum())
     return fit(
         comparisons,

@@ -161,6 +161,20 @@ def balanced(rows: Sequence[Example], gold_weight: float, beside: int = 0) -> li
     return annotated * max(1, min(MAX_REPEATS, (len(labels) + beside) // len(annotated))) + labels
 
 
+def lexicon_of(settings: Settings, locale: str, source: Sequence[Example]) -> BilingualLexicon | None:
+    """What `encoder.parallel` says of the launch locale's words; None where code-switching is off or there are none.
+
+    Args:
+        source: examples of the mature language, by which its side of the parallel text is known.
+
+    Raises:
+        InputError: a file is missing or not in the format.
+    """
+    if not settings.training.code_switching or locale == settings.training.source_locale:
+        return None
+    return read_lexicon(settings.encoder.parallel, locale, (e.utterance for e in _split(source, "train"))) or None
+
+
 def finetune(
     settings: Settings,
     start: TorchPredictor,
@@ -243,8 +257,8 @@ def supervised(
     start = pretrain(settings, source, encoder=vectors, cache=cache, progress=progress)
     if not _split(target, "train"):
         return start
-    locale, mature = target[0].locale, (e.utterance for e in _split(source, "train"))
-    lexicon = read_lexicon(settings.encoder.parallel, locale, mature) if t.code_switching else None
+    locale = target[0].locale
+    lexicon = lexicon_of(settings, locale, source)
     return finetune(
         settings, start, target, source=source, locale=locale, progress=progress, epochs=epochs, lexicon=lexicon
     )
@@ -287,11 +301,9 @@ def train(
     paired = read_pairs(lake, snapshot_id) if snapshot_id is not None and t.consistency else []
     pairs = [pair for pair in paired if pair.locale == locale]
     start = pretrain(settings, source, encoder=vectors, cache=lake.registry, progress=progress)
-    lexicon = None
-    if locale == t.source_locale:
-        target = target if snapshot_id is not None else []
-    elif t.code_switching:
-        lexicon = read_lexicon(settings.encoder.parallel, locale, (e.utterance for e in _split(source, "train")))
+    if locale == t.source_locale and snapshot_id is None:
+        target = []
+    lexicon = lexicon_of(settings, locale, source)
     if _split(target, "train") or lexicon:
         predictor = finetune(
             settings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 
@@ -13,8 +14,18 @@ from schemas.errors import InputError
 _PIVOT = "eng"
 
 
+@contextmanager
+def _utf8(*files: Path) -> Iterator[None]:
+    """What is no UTF-8 is told of as a person can mend it."""
+    try:
+        yield
+    except UnicodeDecodeError as fault:
+        named = " or ".join(map(str, files))
+        raise InputError(f"{named} is not UTF-8 ({fault.reason}): convert it, for example with iconv") from None
+
+
 def _tsv(path: Path) -> Iterator[tuple[str, str]]:
-    with path.open(encoding="utf-8") as lines:
+    with _utf8(path), path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             left, tab, right = line.rstrip("\n").partition("\t")
             if not tab:
@@ -28,7 +39,7 @@ def read_side_by_side(one: Path, other: Path) -> Iterator[tuple[str, str]]:
     Raises:
         InputError: one has more lines than the other.
     """
-    with one.open(encoding="utf-8") as lefts, other.open(encoding="utf-8") as rights:
+    with _utf8(one, other), one.open(encoding="utf-8") as lefts, other.open(encoding="utf-8") as rights:
         for number, (left, right) in enumerate(zip_longest(lefts, rights), start=1):
             if left is None or right is None:
                 raise InputError(f"{one} and {other} differ in their number of lines: one ends before line {number}")
@@ -63,10 +74,19 @@ def read_parallel_of(path: Path, locale: str) -> Iterator[tuple[str, str]]:
     if not path.is_dir():
         yield from read_parallel(path)
         return
-    language = langcodes.Language.get(locale).language
+    language = _language(locale)
     for code, files in pairs_of_folder(path).items():
-        if langcodes.Language.get(langcodes.standardize_tag(code, macro=True)).language == language:
+        if _language(code) == language:
             yield from read_side_by_side(*files)
+
+
+def _language(tag: str) -> str | None:
+    """The language of a tag, whether in two letters or three (`nob`, `nb-NO`: `no`); None of what is no tag."""
+    try:
+        language: str | None = langcodes.Language.get(langcodes.standardize_tag(tag, macro=True)).language
+    except langcodes.LanguageTagError:
+        return None
+    return language
 
 
 def read_parallel(path: Path) -> Iterator[tuple[str, str]]:

@@ -133,7 +133,7 @@ class LabelSettings(_Section):
 
     vote_floor: Count = 5
     min_posterior: Share = 0.3  # with users enough behind them, four of five labels at 0.3 are right: docs/learning.md
-    min_slot_posterior: Share = 0.5  # below it the spans stay open and the tagger is masked
+    min_slot_posterior: Share = 0.5  # below it the spans stay open
     tag_level: Annotated[float, Field(ge=0.5, lt=1)] = 0.9  # where spans stay open: what a token's likely tags hold
     slots: Literal["evidence", "projection"] = "evidence"  # all slot evidence, or values copied from targets alone
     held_out_users: Share = 0.1  # kept out of the votes, for the gate

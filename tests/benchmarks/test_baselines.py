@@ -58,7 +58,8 @@ def test_marupa_wants_ten_sightings_and_four_fifths() -> None:
 
 def test_the_budget_puts_the_truth_in_stage_by_stage() -> None:
     def row(text: str, intent: str, slots: tuple[Slot, ...] | None, source: str = "pseudo_label") -> Example:
-        return Example(text, "sw-KE", intent, slots, 0.7, "train", source)
+        tags = (("O",), ("O", "B-time"), ("I-time",)) if source == "pseudo_label" else ()
+        return Example(text, "sw-KE", intent, slots, 0.7, "train", source, tags=tags)
 
     span = (Slot("time", "saa moja", 8, 16),)
 
@@ -75,6 +76,7 @@ def test_the_budget_puts_the_truth_in_stage_by_stage() -> None:
     assert substituted(rows, truth, 0, 5) == rows
     intents = substituted(rows, truth, 1, 5)
     assert [(e.intent, e.slots) for e in intents] == [("alarm_set", ()), ("alarm_set", None), ("music_play", ())]
+    assert [bool(e.tags) for e in intents] == [True, False, False]
     spans = substituted(rows, truth, 2, 5)
     assert [e.slots for e in spans] == [span, span, ()]
     assert {e.utterance for e in substituted(rows, truth, 3, 5)[3:]} == {"amsha saa moja"}

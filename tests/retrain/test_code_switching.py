@@ -54,10 +54,7 @@ def test_words_that_the_lexicon_has_are_said_in_its_shares() -> None:
 def test_a_language_without_labels_is_understood_through_parallel_text() -> None:
     """The foreign spelling shares no word with English but names; thirty sentences are known in both."""
     english, foreign = toy_rows(200, 1), [e.annotated for e in toy_rows(150, 7, "xx-XX", foreign=True)]
-    parallel = [
-        (words(e.utterance), [w if w in ("",) else w.translate(CYRILLIC) for w in words(e.utterance)])
-        for e in toy_rows(30, 8)
-    ]
+    parallel = [(words(e.utterance), [w.translate(CYRILLIC) for w in words(e.utterance)]) for e in toy_rows(30, 8)]
     lexicon = learn_lexicon(parallel)
     settings = toy_settings(pretrain_epochs=4)
     start = pretrain(settings, english)

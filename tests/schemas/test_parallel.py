@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import InputError
-from schemas.parallel import pairs_of_folder, read_parallel
+from schemas.parallel import pairs_of_folder, read_parallel, read_parallel_of
 
 
 def test_a_tsv_file(tmp_path: Path) -> None:
@@ -37,3 +37,18 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         list(read_parallel(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="has no parallel text"):
         list(read_parallel(tmp_path))
+
+
+def test_of_a_folder_the_locales_language_is_read_however_its_code_is_spelt(tmp_path: Path) -> None:
+    for code in ("nob", "deu", "not!a!tag"):
+        (tmp_path / f"t.{code}-eng.{code}").write_text(f"{code}\n", encoding="utf-8")
+        (tmp_path / f"t.{code}-eng.eng").write_text("said\n", encoding="utf-8")
+    assert list(read_parallel_of(tmp_path, "nb-NO")) == [("nob", "said")]
+    assert list(read_parallel_of(tmp_path, "de-DE")) == [("deu", "said")]
+    assert list(read_parallel_of(tmp_path, "sw-KE")) == []
+
+
+def test_what_is_no_utf8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "old.tsv").write_bytes("schön\tnice\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"old\.tsv is not UTF-8"):
+        list(read_parallel(tmp_path / "old.tsv"))
