@@ -28,16 +28,10 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 WORDING = ("identical", "near", "swapped", "value_swapped", "similar", "shares", "different")
-COMES_NEXT = ("quick_next", "next", "late_next")
-POSITION = (*COMES_NEXT, "after_failures", "after_success")
-INTERPRETATION = (
-    "source_unanswered",
-    "target_unanswered",
-    "same",
-    "value_changed",
-    "slots_differ",
-    "other_intent",
-)
+POSITION = ("quick_next", "next", "late_next", "after_failures", "after_success")
+# Where either was not understood there is nothing to compare. That the source was not is said once, by `SOURCE`: said
+# twice, a log in which little is understood would be taken for rephrases.
+INTERPRETATION = ("unanswered", "same", "value_changed", "slots_differ", "other_intent")
 QUICK_SECONDS, NEXT_SECONDS = 12.0, 40.0
 # Friction below which a source counts as one that its user did not try again. Right after a launch many of them failed
 # in silence, but what follows a silent failure is a new request as well.
@@ -66,9 +60,9 @@ COMPARISONS = (
     Comparison(
         "interpretation",
         INTERPRETATION,
-        (0.45, 0.10, 0.11, 0.03, 0.07, 0.24),
-        (0.33, 0.20, 0.02, 0.03, 0.02, 0.40),
-        alike=(0.40, 0.17, 0.12, 0.12, 0.05, 0.14),
+        (0, 0.24, 0.07, 0.16, 0.53),
+        (0, 0.04, 0.06, 0.04, 0.86),
+        alike=(0, 0.28, 0.28, 0.12, 0.32),
     ),
     Comparison(
         "values",
@@ -92,26 +86,9 @@ SIZES = tuple(len(c.levels) for c in COMPARISONS)
 def fit_linkage(
     patterns: Ints, counts: Floats, iterations: int, comparisons: Sequence[Comparison] = COMPARISONS
 ) -> Linkage:
-    """The model of one locale's pairs, fitted to pattern counts of all candidates, answered sources included.
-
-    A turn has one next turn and seldom more than one rephrase, so matches hold at most the share of the candidates
-    that come next. Where next to nothing is understood most candidates are alike in that, several comparisons say it at
-    once, and without a bound the mixture takes it for what makes a rephrase.
-    """
-    position = next((i for i, c in enumerate(comparisons) if c.name == "position"), None)
-    most = 1.0
-    if position is not None and counts.sum() > 0:
-        comes_next = np.isin(patterns[:, position], [POSITION.index(name) for name in COMES_NEXT])
-        most = float(counts[comes_next].sum() / counts.sum())
+    """The model of one locale's pairs, fitted to pattern counts of all candidates, answered sources included."""
     return fit(
-        comparisons,
-        patterns,
-        counts,
-        prior=PRIOR,
-        iterations=iterations,
-        strength=STRENGTH,
-        alike_prior=ALIKE_PRIOR,
-        most=most,
+        comparisons, patterns, counts, prior=PRIOR, iterations=iterations, strength=STRENGTH, alike_prior=ALIKE_PRIOR
     )
 
 
@@ -271,7 +248,11 @@ def _interpretation(turns: pa.Table, source: Ints, target: Ints) -> Ints:
     meant = turns.column("interpretation").combine_chunks()
     unanswered = meant.is_null().to_numpy(zero_copy_only=False) | _equal(turns.column("response"), "no_match")
     intent = _codes(pa.chunked_array([pc.struct_field(meant, "intent")]))
-    levels = np.select([unanswered[source], unanswered[target], intent[source] != intent[target]], [0, 1, 5], -1)
+    levels = np.select(
+        [unanswered[source] | unanswered[target], intent[source] != intent[target]],
+        [INTERPRETATION.index("unanswered"), INTERPRETATION.index("other_intent")],
+        -1,
+    )
     open_ = np.flatnonzero(levels == -1)
     used, place = np.unique(np.concatenate([source[open_], target[open_]]), return_inverse=True)
     slots = _slot_values(meant.take(pa.array(used)))
@@ -294,5 +275,6 @@ def _slot_values(meant: pa.StructArray) -> list[dict[str, str]]:
 
 def _compare(source: Mapping[str, str], target: Mapping[str, str]) -> int:
     if source == target:
-        return 2
-    return 3 if any(target.get(name, value) != value for name, value in source.items()) else 4
+        return INTERPRETATION.index("same")
+    changed = any(target.get(name, value) != value for name, value in source.items())
+    return INTERPRETATION.index("value_changed" if changed else "slots_differ")

@@ -32,16 +32,20 @@ class Comparison:
         levels: names of its levels; observations hold indices into it.
         m: prior probability of each level among matches.
         u: prior probability of each level among non-matches.
-        fixed_u: keep `u` as given (measured on known non-matches) instead of fitting it.
         alike: prior probability of each level among non-matches that look like matches; empty for none. Either all
             comparisons of a model have it or none.
+
+    A level that no class is given (0 in all) is a missing value: the two could not be compared, which says nothing for
+    or against a match, and the other levels are fitted without it.
+
+    Raises:
+        ValueError: not as many probabilities as levels, or a level that one class has and another has not.
     """
 
     name: str
     levels: tuple[str, ...]
     m: tuple[float, ...]
     u: tuple[float, ...]
-    fixed_u: bool = False
     alike: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
@@ -49,6 +53,9 @@ class Comparison:
             raise ValueError(f"comparison {self.name}: {len(self.levels)} levels need as many m and u")
         if self.alike and len(self.alike) != len(self.levels):
             raise ValueError(f"comparison {self.name}: {len(self.levels)} levels need as many of `alike`")
+        for level, *given in zip(self.levels, self.m, self.u, self.alike or self.m, strict=True):
+            if 0 < sum(p > 0 for p in given) < len(given):
+                raise ValueError(f"comparison {self.name}: give {level} to every class, or to none as a missing value")
 
 
 @dataclass(frozen=True)
@@ -111,8 +118,7 @@ class Linkage:
     def from_json(cls, plain: Mapping[str, Any]) -> Linkage:
         """The inverse of `to_json`."""
         comparisons = tuple(
-            Comparison(c["name"], tuple(c["levels"]), tuple(c["m"]), tuple(c["u"]), c["fixed_u"],
-                       tuple(c.get("alike", ())))
+            Comparison(c["name"], tuple(c["levels"]), tuple(c["m"]), tuple(c["u"]), tuple(c["alike"]))
             for c in plain["comparisons"]
         )  # fmt: skip
         return cls(comparisons, plain["prior"], plain["iterations"], plain.get("alike_prior", 0.0))
@@ -132,7 +138,6 @@ def fit(
     iterations: int,
     strength: float = 0.3,
     alike_prior: float = 0.0,
-    most: float = 1.0,
 ) -> Linkage:
     """Fit m, u and the prior to pattern counts by EM, with the given m and u as Dirichlet priors.
 
@@ -144,8 +149,6 @@ def fit(
         iterations: at most; stops earlier when no parameter moves by 1e-7.
         strength: weight of the prior beliefs as a share of the total count. Without any, a mixture over few
             comparisons may settle on another division than the one wanted.
-        most: the largest share of matches. Where comparisons depend on each other, a division by something else than
-            matching may be likelier still, and one class come to hold nearly everything.
         alike_prior: where the share of non-matches that look like matches starts; 0 for none. Their beliefs weigh less
             (`_ALIKE_STRENGTH`), since they are few.
 
@@ -159,7 +162,6 @@ def fit(
     strength, loose = max(strength * total, 1.0), max(0.02 * total, 1.0)
     classes = 3 if alike_prior else 2
     believed = [[_normal(x) for x in (c.m, c.u, c.alike)[:classes]] for c in comparisons]
-    held = [(False, c.fixed_u, False)[:classes] for c in comparisons]
     fitted = [list(of_class) for of_class in believed]
     started = np.array([prior, 1 - prior - alike_prior, alike_prior][:classes])
     shares, done = started, 0
@@ -173,15 +175,11 @@ def fit(
         moved = 0.0
         for column, c in enumerate(comparisons):
             for k in range(classes):
-                if not held[column][k]:
-                    seen = np.bincount(patterns[:, column], belongs[:, k], len(c.levels))
-                    new = _normal(seen + weigh[k] * believed[column][k])
-                    moved = max(moved, float(np.abs(new - fitted[column][k]).max()))
-                    fitted[column][k] = new
+                seen = np.bincount(patterns[:, column], belongs[:, k], len(c.levels))
+                new = _normal(np.where(believed[column][k] > 0, seen, 0.0) + weigh[k] * believed[column][k])
+                moved = max(moved, float(np.abs(new - fitted[column][k]).max()))
+                fitted[column][k] = new
         now = (belongs.sum(axis=0) + loose * started) / (total + loose)
-        if now[0] > most:
-            now[1:] *= (1 - most) / now[1:].sum()
-            now[0] = most
         if classes == 3:
             now[2] = min(now[2], _ALIKE_MOST * now[0])
         now = np.clip(now, 1e-4, 1 - 1e-4)
@@ -190,7 +188,7 @@ def fit(
         if moved < 1e-7:
             break
     made = tuple(
-        Comparison(c.name, c.levels, _plain(found[0]), _plain(found[1]), c.fixed_u,
+        Comparison(c.name, c.levels, _plain(found[0]), _plain(found[1]),
                    _plain(found[2]) if classes == 3 else ())
         for c, found in zip(comparisons, fitted, strict=True)
     )  # fmt: skip
@@ -204,28 +202,6 @@ def _plain(values: Floats) -> tuple[float, ...]:
 def _normal(weights: Sequence[float] | Floats) -> Floats:
     values = np.asarray(weights, dtype=np.float64)
     return np.asarray(values / values.sum(), dtype=np.float64)
-
-
-def with_measured_u(
-    comparisons: Sequence[Comparison],
-    measured: Sequence[str],
-    patterns: NDArray[np.int64],
-    counts: Floats,
-    strength: float = 20.0,
-) -> tuple[Comparison, ...]:
-    """The comparisons with `u` of the `measured` ones taken from known non-matches, and held there.
-
-    The prior `u` counts as `strength` observations, so that few non-matches move it little and none leave it.
-    """
-    made = []
-    for column, c in enumerate(comparisons):
-        if c.name not in measured:
-            made.append(c)
-            continue
-        seen = np.bincount(patterns[:, column], counts, len(c.levels)) + strength * np.asarray(c.u) / sum(c.u)
-        measured_u = tuple(map(float, seen / seen.sum()))
-        made.append(Comparison(c.name, c.levels, c.m, measured_u, True, c.alike))
-    return tuple(made)
 
 
 def pattern_key(patterns: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.int64]:

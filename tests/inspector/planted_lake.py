@@ -19,7 +19,7 @@ EVIDENCE = [
     {"name": "prior", "level": "0.250", "weight": -1.585},
     {"name": "wording", "level": "shares", "weight": 2.5},
     {"name": "position", "level": "quick_next", "weight": 1.75},
-    {"name": "interpretation", "level": "source_unanswered", "weight": 2.0},
+    {"name": "interpretation", "level": "same", "weight": 2.0},
 ]
 FRICTION = [
     {"name": "prior", "level": "0.300", "weight": -1.222},

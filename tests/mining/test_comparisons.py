@@ -228,9 +228,9 @@ def test_a_shared_rare_word_says_more_than_a_shared_frequent_one() -> None:
 @pytest.mark.parametrize(
     ("source", "target", "wanted"),
     [
-        (None, meant("alarm_set"), "source_unanswered"),
-        (None, None, "source_unanswered"),
-        (meant("alarm_set"), None, "target_unanswered"),
+        (None, meant("alarm_set"), "unanswered"),
+        (None, None, "unanswered"),
+        (meant("alarm_set"), None, "unanswered"),
         (meant("alarm_set", time="Seven"), meant("alarm_set", time="seven!"), "same"),
         (meant("alarm_set", time="seven"), meant("alarm_set", time="eight"), "value_changed"),
         (meant("alarm_set", time="seven"), meant("alarm_set", time="eight", date="today"), "value_changed"),
@@ -251,7 +251,7 @@ def test_interpretation(source: Any, target: Any, wanted: str) -> None:
 def test_what_a_no_match_guessed_does_not_count_as_understood() -> None:
     guess = meant("alarm_set", time="seven")
     turns = [turn(0, "one", interpretation=guess), turn(5, "two", response="completed", interpretation=guess)]
-    assert levels_of(turns)[2] == "source_unanswered"
+    assert levels_of(turns)[2] == "unanswered"
 
 
 def test_no_turns_one_turn_and_empty_texts() -> None:
@@ -335,7 +335,7 @@ def naive_interpretation(source: dict[str, Any], target: dict[str, Any]) -> str:
         for t in (source, target)
     )
     if one is None or other is None:
-        return "source_unanswered" if one is None else "target_unanswered"
+        return "unanswered"
     if one["intent"] != other["intent"]:
         return "other_intent"
     left, right = ({s["name"]: normalise(s["value"]) for s in x["slots"]} for x in (one, other))
