@@ -17,6 +17,7 @@ from schemas.errors import InputError
 
 console = Console(highlight=False)
 _stderr = Console(stderr=True, highlight=False)
+_WIDEST = 400  # characters of a table in a file
 
 
 def complain(what: str, fault: object) -> None:
@@ -47,13 +48,18 @@ def working(what: str) -> Iterator[Progress]:
 
 
 def metric_rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table of figures; the first column is left, the rest right."""
+    """A table of figures; the first column is left, the rest right.
+
+    Names fold before figures where a terminal is too narrow; a file or a pipe gets the whole width.
+    """
     table = Table(title=title, title_justify="left", header_style="bold")
     for number, name in enumerate(columns):
-        table.add_column(name, justify="left" if number == 0 else "right", no_wrap=number == 0)
+        table.add_column(name, justify="left" if number == 0 else "right")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    console.print(table)
+    wanted = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
+    here = console if console.is_terminal or wanted <= console.width else Console(file=console.file, width=wanted)
+    here.print(table)
 
 
 def percent(value: float | None) -> str:
