@@ -333,7 +333,9 @@ def _run(run: Run) -> None:
     run.count(formulations=run.write(PSEUDO_LABELS, labels))
     status = run.tally(PSEUDO_LABELS.name, "status")
     run.count(**{name: status[name,] for name in ("accepted", "contested", "too_few_users")})
-    run.count(slots_open=run.rows(PSEUDO_LABELS.name, (pc.field("status") == "accepted") & pc.field("slots").is_null()))
+    open_ = (pc.field("status") == "accepted") & pc.field("slots").is_null()
+    some = open_ & (pc.list_value_length(pc.field("tags")) > 0)
+    run.count(slots_open=run.rows(PSEUDO_LABELS.name, open_), slots_open_but_words=run.rows(PSEUDO_LABELS.name, some))
     run.count(clarifications_answered=answers.count())
     run.count(answers_as_taught=marked.where("told_intent").count() if lessons is not None else 0)
     for frame in (answers, staged, posteriors, formulations, cast, lessons):

@@ -89,6 +89,9 @@ def test_counts_add_up(mined: Mined) -> None:
         assert edge["kind"] != "same_locale" or edge["cosine"] >= told[edge["locale"]]["cosine"]
     labels = counts["pseudo_labels"]
     assert labels["formulations"] == labels["accepted"] + labels["contested"] + labels["too_few_users"]
+    open_ = [row for row in mined.rows("pseudo_labels") if row["status"] == "accepted" and row["slots"] is None]
+    assert labels["slots_open"] == len(open_)
+    assert labels["slots_open_but_words"] == sum(bool(row["tags"]) for row in open_)
     spoken = {t["formulation_id"] for t in mined.rows("turns") if t["text"]}
     assert labels["formulations"] == counts["utterances"]["formulations"] == len(spoken)
     assert counts["variant_clusters"]["formulations"] == len(spoken)
