@@ -1,6 +1,7 @@
 """How fast turns become rephrase pairs, from raw JSON Lines and from `interactions`, beside two peers on the same data.
 
     python -m benchmarks.mining_throughput --turns 100000 --turns 1000000 --out throughput.json
+    python -m benchmarks.mining_throughput --turns 10000000 --only interactions --only turns --only rephrase_pairs
 
 Each stage runs in a process of its own, so that its peak memory is its own; the start of Spark is not counted, for
 nobody. The traffic is synthetic (`simulator.synthetic`), broken and repeated lines among it.
@@ -35,8 +36,10 @@ STAGES = {
     "rephrase_pairs": "turns -> rephrase_pairs",
     "pandas": "peer: pandas + rapidfuzz, interactions -> pairs",
     "sql": "peer: Spark SQL lead + levenshtein, interactions -> pairs",
+    "interactions": "synthetic traffic -> interactions (in place of write and ingest)",
 }
 MINING = ("turns", "rephrase_pairs")
+USUAL = tuple(name for name in STAGES if name != "interactions")
 
 
 def _settings(folder: Path, memory: str) -> Settings:
@@ -62,6 +65,13 @@ def _stage(name: str, folder: Path, traffic: SyntheticTraffic, turns: int, memor
             from benchmarks.synthetic_lake import write_raw
 
             work = lambda: write_raw(spark, traffic, turns, folder / "raw", folder / "truth")  # noqa: E731
+        elif name == "interactions":
+            from benchmarks.synthetic_lake import write_interactions, write_truth
+
+            def work() -> None:
+                write_interactions(spark, traffic, turns, lake)
+                write_truth(spark, traffic, turns, folder / "truth")
+
         elif name == "ingest":
             from jobs.ingest import ingest
 
@@ -153,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     parser.add_argument("--driver-memory", default="3g")
     parser.add_argument("--folder", type=Path, help="work and leave the data here instead of in a temporary folder")
-    parser.add_argument("--only", action="append", choices=list(STAGES), help="a stage; may be given several times")
+    parser.add_argument("--only", action="append", choices=list(STAGES), help="a stage; several times, in their order")
     parser.add_argument("--stage", choices=list(STAGES), help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     traffic = SyntheticTraffic(seed=given.seed)
@@ -165,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for turns in sorted(given.turns):
         folder = (given.folder or Path(tempfile.mkdtemp(prefix="sayagain-"))) / str(turns)
         folder.mkdir(parents=True, exist_ok=True)
-        rows.append(measure(turns, traffic, folder, given.only or list(STAGES), given.driver_memory))
+        rows.append(measure(turns, traffic, folder, given.only or USUAL, given.driver_memory))
         if given.folder is None:
             shutil.rmtree(folder.parent)
         report = {"machine": machine(), "seed": given.seed, "sizes": rows, "slopes": slopes(rows)}

@@ -66,6 +66,11 @@ def write_raw(spark: SparkSession, traffic: SyntheticTraffic, turns: int, raw: P
     _made(spark, traffic, turns, 16, _lines, _LINES).write.mode("overwrite").text(str(raw))
     for path in raw.glob("part-*.txt"):
         path.rename(path.with_suffix(".jsonl"))
+    write_truth(spark, traffic, turns, truth)
+
+
+def write_truth(spark: SparkSession, traffic: SyntheticTraffic, turns: int, truth: Path) -> None:
+    """Write which task each turn was a try of, as Parquet."""
     _made(spark, traffic, turns, 16, _truth, TRUTH).write.mode("overwrite").parquet(str(truth))
 
 
