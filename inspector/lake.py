@@ -59,6 +59,14 @@ LABEL_COLUMNS = (
 )
 
 
+_BELIEF = ("posterior", "kind", "new_request")
+
+
+def _believed(posterior: Any, kind: Any = None, new_request: Any = None) -> Any:
+    """What is believed of a row: of a new request that it is one, and not that it is a rephrase."""
+    return posterior if new_request is None else pc.if_else(pc.equal(kind, "new_request"), new_request, posterior)
+
+
 @dataclass(frozen=True)
 class Search:
     """What to look for; an empty field lets everything through. Text is found anywhere, in any case."""
@@ -74,10 +82,8 @@ class Search:
         names = BY_NAME[table].names
         exact = {"locale": self.locale, "kind": self.kind, "status": self.status}
         found = [pc.field(name) == wanted for name, wanted in exact.items() if wanted and name in names]
-        # What is believed of a new request is that it is one, and not that it is a rephrase.
-        believed = "new_request" if self.kind == "new_request" else "posterior"
-        if self.min_posterior > 0 and believed in names:
-            found.append(pc.field(believed) >= self.min_posterior)
+        if self.min_posterior > 0 and "posterior" in names:
+            found.append(_believed(*(pc.field(name) for name in _BELIEF if name in names)) >= self.min_posterior)
         text = self.text.strip()
         spoken = [name for name in ("source_utterance", "target_utterance", "utterance") if name in names]
         if text and spoken:
@@ -145,9 +151,11 @@ class Published:
     def found(self, table: str, search: Search, columns: tuple[str, ...], limit: int) -> tuple[pa.Table, int]:
         """The most believed rows that a search finds, at most `limit`, and how many there are in all."""
         rows = self.rows(table, columns, search.condition(table))
-        by = "new_request" if search.kind == "new_request" else "posterior"
-        ordered = rows.sort_by([(by, "descending"), (BY_NAME[table].names[0], "ascending")])
-        return ordered.slice(0, limit), len(rows)
+        belief = _believed(*(rows.column(name) for name in _BELIEF if name in rows.column_names))
+        ordered = rows.append_column("_belief", belief).sort_by(
+            [("_belief", "descending"), (BY_NAME[table].names[0], "ascending")]
+        )
+        return ordered.drop_columns("_belief").slice(0, limit), len(rows)
 
     def one(self, table: str, key: str) -> dict[str, Any] | None:
         """The row of a table whose first column is `key`."""

@@ -13,7 +13,7 @@ from inspector.charts import probability, waterfall, waterfall_steps
 from inspector.lake import PAIR_COLUMNS, Published, Search
 from inspector.serve import command, serve
 from schemas.errors import InputError
-from schemas.lake import Lake
+from schemas.lake import Lake, Manifest
 
 
 def test_what_was_written_and_not_published_is_not_read(tmp_path: Path) -> None:
@@ -40,6 +40,26 @@ def test_a_search_finds_text_in_any_case_and_takes_it_literally(planted: Lake) -
         rows, total = published.found("rephrase_pairs", Search(text=text), PAIR_COLUMNS, 10)
         assert rows["pair_id"].to_pylist() == ids
         assert total == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        ("", ["p-swahili", "p-other", "p-german"]),
+        ("new_request", ["p-other"]),
+        ("rephrase", ["p-swahili"]),
+    ],
+)
+def test_a_new_request_is_believed_to_be_one(tmp_path: Path, kind: str, found: list[str]) -> None:
+    lake = plant(tmp_path / "lake")
+    other = PAIRS[0] | {"pair_id": "p-other", "kind": "new_request", "posterior": 0.06, "new_request": 0.9}
+    version = write(lake, "rephrase_pairs", [*PAIRS, other])
+    lake.publish(Manifest("rephrase_pairs", "r2", {"turns": 0}, {"rephrase_pairs": version}))
+    rows, total = Published.of(lake.path).found(
+        "rephrase_pairs", Search(kind=kind, min_posterior=0.5), PAIR_COLUMNS, 10
+    )
+    assert rows.column("pair_id").to_pylist() == found
+    assert total == len(found)
 
 
 def test_an_unpublished_table_reads_as_empty(planted: Lake) -> None:
