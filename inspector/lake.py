@@ -6,6 +6,7 @@ Every function names the columns it needs, so that a page over millions of turns
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,9 +78,13 @@ class Search:
     status: str = ""
     min_posterior: float = 0.0
 
-    def condition(self, table: str) -> pc.Expression | None:
-        """The filter on a table's rows, or None for every row. Fields that the table lacks do not filter."""
-        names = BY_NAME[table].names
+    def condition(self, table: str, there: Collection[str] | None = None) -> pc.Expression | None:
+        """The filter on a table's rows, or None for every row. Fields that the table lacks do not filter.
+
+        Args:
+            there: the columns of its files, where an older program may have written fewer.
+        """
+        names = BY_NAME[table].names if there is None else there
         exact = {"locale": self.locale, "kind": self.kind, "status": self.status}
         found = [pc.field(name) == wanted for name, wanted in exact.items() if wanted and name in names]
         if self.min_posterior > 0 and "posterior" in names:
@@ -139,7 +144,7 @@ class Published:
     def count(self, table: str, search: Search) -> int:
         """How many rows of a table a search finds."""
         files = self._dataset(table)
-        return 0 if files is None else int(files.count_rows(filter=search.condition(table)))
+        return 0 if files is None else int(files.count_rows(filter=search.condition(table, files.schema.names)))
 
     def locales(self) -> list[str]:
         """The locales of the logged turns."""
@@ -150,7 +155,9 @@ class Published:
 
     def found(self, table: str, search: Search, columns: tuple[str, ...], limit: int) -> tuple[pa.Table, int]:
         """The most believed rows that a search finds, at most `limit`, and how many there are in all."""
-        rows = self.rows(table, columns, search.condition(table))
+        files = self._dataset(table)
+        there = None if files is None else files.schema.names
+        rows = self.rows(table, columns, search.condition(table, there))
         belief = _believed(*(rows.column(name) for name in _BELIEF if name in rows.column_names))
         ordered = rows.append_column("_belief", belief).sort_by(
             [("_belief", "descending"), (BY_NAME[table].names[0], "ascending")]

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable, write_deltalake
 from planted_lake import EVIDENCE, PAIRS, plant, write
 
 from inspector.charts import probability, waterfall, waterfall_steps
@@ -60,6 +61,18 @@ def test_a_new_request_is_believed_to_be_one(tmp_path: Path, kind: str, found: l
     )
     assert rows.column("pair_id").to_pylist() == found
     assert total == len(found)
+
+
+def test_pairs_of_an_older_program_are_found_by_what_they_have(tmp_path: Path) -> None:
+    lake = plant(tmp_path / "lake")
+    older = lake.dataset("rephrase_pairs").to_table().drop_columns(["new_request"])
+    write_deltalake(lake.table("rephrase_pairs"), older, mode="overwrite", schema_mode="overwrite")
+    version = DeltaTable(lake.table("rephrase_pairs")).version()
+    lake.publish(Manifest("rephrase_pairs", "r2", {"turns": 0}, {"rephrase_pairs": version}))
+    published, search = Published.of(lake.path), Search(min_posterior=0.8)
+    rows, total = published.found("rephrase_pairs", search, PAIR_COLUMNS, 10)
+    assert rows.column("pair_id").to_pylist() == ["p-swahili"]
+    assert total == published.count("rephrase_pairs", search) == 1
 
 
 def test_an_unpublished_table_reads_as_empty(planted: Lake) -> None:
