@@ -13,6 +13,8 @@ MISSING = $(shell PYTHON='$(PYTHON)' .ci/machine)
 # Ivy fetches them once, when the first session starts.
 JARS := 'from jobs.spark import session; from schemas.settings import Settings; session(Settings()).stop()'
 
+PYTEST := $(BIN)/python -m pytest -n 2
+
 # torch's threads wait asleep, not spinning: on two busy cores that is up to ten times faster.
 export OMP_WAIT_POLICY := PASSIVE
 
@@ -39,7 +41,7 @@ demo: setup ## the whole loop on simulated users, results in demo/
 	$(BIN)/sayagain demo --out demo
 
 test: setup lint types layers pins-check ## everything but the slow tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: setup ## ruff: faults and layout
 	$(BIN)/ruff check .
@@ -58,7 +60,7 @@ pins: setup ## re-make the requirement files; UPGRADE=1 takes newer versions
 	$(BIN)/python requirements.py make $(if $(UPGRADE),--upgrade)
 
 slow: setup ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 $(AIRFLOW_STAMP): requirements-airflow.txt | machine
 	test -x $(AIRFLOW)/bin/python || $(PYTHON) -m venv $(AIRFLOW)

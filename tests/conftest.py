@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings as hypothesis_settings
+from xdist.scheduler import LoadScopeScheduling
 
 from schemas.lake import Lake
 from schemas.settings import Settings, load_settings
@@ -23,13 +24,35 @@ hypothesis_settings.register_profile("sayagain", deadline=None, derandomize=True
 hypothesis_settings.register_profile("search", deadline=None, max_examples=1000)
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "sayagain"))
 
-# One partition a shuffle: test tables are tiny, and a task costs more than its rows.
-SPARK = {
+# Test tables are tiny: one partition a shuffle, since a task costs more than its rows; and neither Spark nor the JVM
+# compiles what runs once, which halves the processor time of a run of all steps. README's commands run as users do.
+SPARK: dict[str, Any] = {
     "spark.master": "local[2]",
     "spark.driver_memory": "1g",
     "spark.shuffle_partitions": 1,
     "spark.snapshot_partitions": 1,
+    "spark.conf": {
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:CompileThresholdScaling=3 "
+        "-XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC",
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    },
 }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """With `-n 2` a file's tests stay together, and all that look at the one mined lake, which takes a minute."""
+
+    class Rooms(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.split("::")[0]
+            return MINED if path.startswith(MINED) else path
+
+    return Rooms(config, log)
+
+
+MINED = "tests/jobs/mined/"
 
 MakeSettings = Callable[..., Settings]
 MakeLake = Callable[..., Lake]
@@ -55,6 +78,12 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     started = session(_settings(tmp_path_factory.mktemp("settings") / "empty.toml", {}))
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="session")
+def small_spark() -> dict[str, Any]:
+    """The settings of a session for tiny tables, for a process of its own."""
+    return SPARK
 
 
 @pytest.fixture

@@ -180,18 +180,21 @@ def test_parquet_gzip_and_a_damaged_file(tmp_path: Path, settings, lake, write_l
 
 
 KILLED = """
-import os, signal, sys
+import json, os, signal, sys
+from pathlib import Path
 from schemas.lake import Lake
 from schemas.settings import load_settings
 from jobs.ingest import ingest
 Lake.publish = lambda self, manifest: os.kill(os.getpid(), signal.SIGKILL)
-flags = {"spark.driver_memory": "1g", "spark.shuffle_partitions": 1, "spark.snapshot_partitions": 1}
-ingest(Lake(__import__("pathlib").Path(sys.argv[1])), load_settings(flags), sys.argv[2:])
+lake, log, flags = sys.argv[1:]
+ingest(Lake(Path(lake)), load_settings(json.loads(flags)), [log])
 """
 
 
 @pytest.mark.usefixtures("spark")
-def test_killed_before_it_publishes_and_run_again(tmp_path: Path, settings, lake, write_log, record) -> None:
+def test_killed_before_it_publishes_and_run_again(
+    tmp_path: Path, settings, small_spark, lake, write_log, record
+) -> None:
     """The tables end as if the run had never died, and readers never see what it left behind."""
     day1 = write_log("day1.jsonl", record("g1"), record("g2"), record("g3"), record("g4"), "{")
     day2 = write_log("day2.jsonl", record("g1"), record("h1"), record("h2"), record("h3"), record("h4"), "[")
@@ -201,15 +204,18 @@ def test_killed_before_it_publishes_and_run_again(tmp_path: Path, settings, lake
     shutil.copytree(never.path, killed.path)
     shutil.copy(key_file(never), key_file(killed))
     before = killed.published()
-    child = subprocess.run(
-        [sys.executable, "-c", KILLED, str(killed.path), day2],
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(Path.home()), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        timeout=600,
-        check=False,
-    )
-    assert child.returncode == -9, child.stderr.decode()[-2000:]
+    said = tmp_path / "said"  # no pipe: the JVM, which dies a minute later, would keep it open
+    with said.open("wb") as stderr:
+        child = subprocess.run(
+            [sys.executable, "-c", KILLED, str(killed.path), day2, json.dumps(small_spark)],
+            cwd=ROOT,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(Path.home()), "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            timeout=600,
+            check=False,
+        )
+    assert child.returncode == -9, said.read_text()[-2000:]
     assert killed.published() == before
     assert DeltaTable(killed.table("interactions")).version() > before["interactions"]
     ingest(never, chosen, [day2])
