@@ -127,10 +127,12 @@ def measure(turns: int, traffic: SyntheticTraffic, folder: Path, stages: Sequenc
             raise SystemExit(f"stage {name} ended with {process.returncode}:\n{complaints[-3000:]}")
         found = json.loads(said.splitlines()[-1])
         found |= {"turns_a_second": round(turns / found["seconds"]), "peak_mb": round(peak.bytes / 2**20)}
+        found["of_files_mb"] = round(peak.mapped / 2**20)
         found["cpu_seconds"] = round(peak.cpu_seconds, 1)  # with the start of Spark
         row["stages"][name] = found
         print(f"{turns:>10,}  {STAGES[name]:<60} {found['seconds']:>8.1f} s  {found['turns_a_second']:>9,}/s  "
-              f"{found['peak_mb']:>6,} MB  {found['cpu_seconds']:>7.1f} s of cores", flush=True)  # fmt: skip
+              f"{found['peak_mb']:>6,} MB ({found['of_files_mb']:,} of files)  "
+              f"{found['cpu_seconds']:>7.1f} s of cores", flush=True)  # fmt: skip
     if set(MINING) <= set(stages):
         row["quality"] = quality(folder)
         for name, said in row["quality"].items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 
 def _processes() -> dict[int, tuple[int, float]]:
@@ -19,12 +20,18 @@ def _processes() -> dict[int, tuple[int, float]]:
     return found
 
 
-def tree(pid: int) -> dict[int, tuple[int, float]]:
-    """Bytes and processor seconds of a process and those below it.
+class Used(NamedTuple):
+    """What a process takes."""
 
-    A page that n processes share counts as 1/n in each (PSS).
-    """
-    processes, below, found = _processes(), {pid}, {}
+    bytes: int  # a page that n processes share counts as 1/n in each (PSS)
+    mapped: int  # of these, pages of files: the kernel takes them back where it needs them
+    cpu_seconds: float
+
+
+def tree(pid: int) -> dict[int, Used]:
+    """What a process and those below it take."""
+    processes, below = _processes(), {pid}
+    found: dict[int, Used] = {}
     children: dict[int, list[int]] = {}
     for one, (parent, _) in processes.items():
         children.setdefault(parent, []).append(one)
@@ -38,16 +45,17 @@ def tree(pid: int) -> dict[int, tuple[int, float]]:
             rollup = Path(f"/proc/{one}/smaps_rollup").read_text()
         except OSError:
             continue
-        pss = next((int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:")), 0)
-        found[one] = pss, processes[one][1]
+        lines = (line.split() for line in rollup.splitlines()[1:])
+        size = {words[0]: int(words[1]) * 1024 for words in lines}
+        found[one] = Used(size.get("Pss:", 0), size.get("Pss_File:", 0), processes[one][1])
     return found
 
 
 class PeakMemory:
-    """`with PeakMemory(pid) as peak: ...`, then `peak.bytes` and `peak.cpu_seconds`; sampled twice a second."""
+    """`with PeakMemory(pid) as peak: ...`, then `bytes`, of these `mapped`, `cpu_seconds`; sampled twice a second."""
 
     def __init__(self, pid: int) -> None:
-        self.pid, self.bytes = pid, 0
+        self.pid, self.bytes, self.mapped = pid, 0, 0
         self._cpu: dict[int, float] = {}
         self._ended = threading.Event()
         self._sampler = threading.Thread(target=self._sample, daemon=True)
@@ -55,8 +63,10 @@ class PeakMemory:
     def _sample(self) -> None:
         while not self._ended.wait(0.5):
             now = tree(self.pid)
-            self.bytes = max(self.bytes, sum(memory for memory, _ in now.values()))
-            self._cpu |= {process: seconds for process, (_, seconds) in now.items()}
+            whole = sum(used.bytes for used in now.values())
+            if whole > self.bytes:
+                self.bytes, self.mapped = whole, sum(used.mapped for used in now.values())
+            self._cpu |= {process: used.cpu_seconds for process, used in now.items()}
 
     @property
     def cpu_seconds(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,24 @@ def test_memory_and_time_of_a_child_count() -> None:
         process.wait(timeout=60)
     assert 80 < peak.bytes / 2**20 < 200
     assert 0.2 < peak.cpu_seconds < 10
+
+
+MAPS = """
+import mmap, sys, time
+with open(sys.argv[1], "rb") as file:
+    held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    touched = sum(held[at] for at in range(0, len(held), 4096))
+    time.sleep(2)
+"""
+
+
+def test_pages_of_files_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(60 << 20))
+    process = subprocess.Popen([sys.executable, "-c", MAPS, str(tmp_path / "file")])
+    with PeakMemory(process.pid) as peak:
+        process.wait(timeout=60)
+    assert 60 <= peak.mapped / 2**20 < 80
+    assert peak.mapped < peak.bytes
 
 
 def test_slopes_are_exponents_of_the_size() -> None:
