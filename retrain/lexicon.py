@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -37,6 +37,8 @@ class BilingualLexicon:
     """Translations of normalised words, likeliest first, with their shares, which sum to 1."""
 
     entries: Mapping[str, tuple[tuple[str, float], ...]]
+    # Of the pairs of sentences: aligned, among them shortened; left out as empty, or as more than are read.
+    counts: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -62,11 +64,16 @@ def learn_lexicon(sentences: Sentences) -> BilingualLexicon:
     Cost: O(sum of both lengths' product) time and memory: of pairs of ten words a thousand take 0.2 s, 20,000 6 s and
     0.4 GB, 200,000, the most that are read, a minute and 3 GB.
     """
-    kept = [
-        (list(one[:_MOST_WORDS]), list(other[:_MOST_WORDS])) for one, other in sentences[:_MOST_PAIRS] if one and other
-    ]
+    whole = [(one, other) for one, other in sentences[:_MOST_PAIRS] if one and other]
+    kept = [(list(one[:_MOST_WORDS]), list(other[:_MOST_WORDS])) for one, other in whole]
+    counts = {
+        "aligned": len(kept),
+        "shortened": sum(max(len(one), len(other)) > _MOST_WORDS for one, other in whole),
+        "empty": min(len(sentences), _MOST_PAIRS) - len(kept),
+        "too_many": max(0, len(sentences) - _MOST_PAIRS),
+    }
     if not kept:
-        return BilingualLexicon({})
+        return BilingualLexicon({}, counts)
     forth = _model_1(kept)
     back = _model_1([(other, one) for one, other in kept])
     found: dict[str, list[tuple[str, float]]] = {}
@@ -79,7 +86,7 @@ def learn_lexicon(sentences: Sentences) -> BilingualLexicon:
         best = sorted(ways, key=lambda way: (-round(way[1], 9), way[0]))[:_MOST]
         total = sum(share for _, share in best)
         entries[source] = tuple((word, round(share / total, 9)) for word, share in best)
-    return BilingualLexicon(entries)
+    return BilingualLexicon(entries, counts)
 
 
 def _model_1(pairs: Sentences) -> dict[tuple[str, str], float]:

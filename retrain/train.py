@@ -339,6 +339,7 @@ def train(
             "source_rows": str(len(_split(source, "train"))),
             "pairs": str(len(pairs)),
             "lexicon": str(len(lexicon) if lexicon else 0),
+            **{f"parallel_{name}": str(n) for name, n in (lexicon.counts if lexicon else {}).items()},
             **{k: str(v) for k, v in t.model_dump(mode="json", exclude={"gold"}).items()},
         },
         evaluate(predictor, judges) if len(judges) >= MIN_DEV else None,

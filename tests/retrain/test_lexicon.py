@@ -116,6 +116,12 @@ def test_nothing_is_learnt_from_nothing(tmp_path: Path) -> None:
         read_lexicon([tmp_path / "gone"], LOCALE, ["word"])
 
 
+def test_every_pair_that_is_given_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrain.lexicon._MOST_PAIRS", 12)
+    given = [*sentences(9, 1), (["word"], []), (["word"] * 41, ["neno"]), (["word"], ["neno"]), *sentences(5, 2)]
+    assert learn_lexicon(given).counts == {"aligned": 11, "shortened": 1, "empty": 1, "too_many": 5}
+
+
 def test_words_are_found_where_no_spaces_are_written() -> None:
     signs = [chr(0x4E00 + i) for i in range(200)]
     words = {f"word{i:02d}": signs[2 * i] + signs[2 * i + 1] for i in range(60)}
