@@ -23,6 +23,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
+from pyspark.storagelevel import StorageLevel
 
 from jobs.cells import scattered
 from jobs.files import commit
@@ -92,6 +93,7 @@ class Run:
     counts: dict[str, int] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     status: str = "done"
+    _kept: list[DataFrame] = field(default_factory=list)
 
     @cached_property
     def spark(self) -> SparkSession:
@@ -102,6 +104,16 @@ class Run:
         """A table at the version this run was keyed by."""
         reader = self.spark.read.format("delta").option("versionAsOf", self.inputs[table])
         return reader.load(str(self.lake.table(table)))
+
+    def keep(self, frame: DataFrame, level: StorageLevel = StorageLevel.MEMORY_AND_DISK_DESER) -> DataFrame:
+        """A frame that is read more than once: cached until the step ends, however it ends."""
+        self._kept.append(frame.persist(level))
+        return frame
+
+    def free(self) -> None:
+        """Drop what was kept."""
+        while self._kept:
+            self._kept.pop().unpersist()
 
     def partitions(self, table: str, rows_each: int = 200_000) -> int:
         """Into how many parts to shuffle an input, so that a task's sort stays in memory whatever the table's size."""
@@ -203,7 +215,10 @@ def run_step(step: Step, lake: Lake, settings: Settings) -> Result:
     if last is not None and last.run_id == run_id:
         return Result(step.name, "unchanged", time.monotonic() - clock, last.counts)
     run = Run(step, lake, settings, run_id, {table: lake.version(table) for table in step.reads})
-    step.run(run)
+    try:
+        step.run(run)
+    finally:
+        run.free()
     lake.publish(Manifest(step.name, run_id, run.inputs, run.outputs, run.counts, run.details))
     seconds = time.monotonic() - clock
     record_run(lake, step.name, run_id, started, seconds, run.status, run.inputs, run.outputs, run.counts)

@@ -277,7 +277,7 @@ def _guessed(lake: Lake) -> str | None:
 def _run(run: Run) -> None:
     lessons = taught(run)
     if lessons is not None:
-        lessons = lessons.persist()
+        run.keep(lessons)
     turns = run.read("turns").where("text != ''")
     marked = mark(turns, lessons)
     voting = turns.where("not held_out")
@@ -292,36 +292,34 @@ def _run(run: Run) -> None:
     run.details["served_if_right"] = {r["locale"]: r["served"] for r in told}
     survival = run.spark.createDataFrame(survives)
     told_targets = mark(pairs, lessons, "target_formulation")
-    cast = votes_of(marked.where("not held_out"), told_targets, survival).persist()
+    cast = run.keep(votes_of(marked.where("not held_out"), told_targets, survival))
     votes = cast.groupBy("formulation_id").agg(F.collect_list(vote).alias("votes"))
     near = (
         run.read("variant_edges").where("kind in ('same_locale', 'near')").select("locale", "left", "right", "cosine")
     )
-    answers = _answers(voting).persist()
+    answers = run.keep(_answers(voting))
     of_users = answers.groupBy("formulation_id", "slot", "answer").agg(F.count_distinct("user_id").alias("users"))
     answer = F.struct("slot", "answer", "users")
     answered = of_users.groupBy("formulation_id").agg(F.collect_list(answer).alias("answers"))
     settings = run.settings.labels
-    formulations = (
+    formulations = run.keep(
         run.read("variant_clusters")
         .select("formulation_id", "locale", "cluster_id")
         .join(_spelling(turns), "formulation_id")
         .join(votes, "formulation_id", "left")
         .join(guesses_of(marked, _second_guesses(run)), "formulation_id", "left")
         .join(served_of(voting, survival), "formulation_id", "left")
-        .persist()
     )
-    posteriors = posteriors_of(formulations, near, said_instead(voting, pairs)).persist()
+    posteriors = run.keep(posteriors_of(formulations, near, said_instead(voting, pairs)))
     fitted = posteriors.where("fitted is not null").select("locale", "fitted").collect()
     run.details["intent_posterior"] = {row["locale"]: json.loads(row["fitted"]) for row in fitted}
-    staged = (
+    staged = run.keep(
         formulations.drop("guesses", "served")
         .join(posteriors.drop("locale", "fitted"), "formulation_id", "left")
         .join(backers_of(cast, near), "formulation_id", "left")
         .join(_partners(pairs), "formulation_id", "left")
         .join(answered, "formulation_id", "left")
         .mapInArrow(_kernel(settings), from_arrow_schema(_STAGED))
-        .persist()
     )
     labels = staged.drop("sighting")
     if settings.slots == "evidence":
@@ -338,9 +336,6 @@ def _run(run: Run) -> None:
     run.count(slots_open=run.rows(PSEUDO_LABELS.name, open_), slots_open_but_words=run.rows(PSEUDO_LABELS.name, some))
     run.count(clarifications_answered=answers.count())
     run.count(answers_as_taught=marked.where("told_intent").count() if lessons is not None else 0)
-    for frame in (answers, staged, posteriors, formulations, cast, lessons):
-        if frame is not None:
-            frame.unpersist()
 
 
 STEP = Step(

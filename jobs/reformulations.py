@@ -127,14 +127,13 @@ def _run(run: Run) -> None:
         .where("kind != 'new_request' and not held_out")
         .select("source", "target", "posterior")
     )
-    states = _states(turns, run.read("variant_clusters")).persist()  # read twice, as source and as target
+    states = run.keep(_states(turns, run.read("variant_clusters")))  # read twice, as source and as target
     made = _moves(states, pairs).groupBy("locale").applyInArrow(_solve, from_arrow_schema(_SOLVED))
     run.count(turns=run.rows("turns", ~pc.field("held_out")), states=run.write(REFORMULATIONS, made))
     stays = (pc.field("best_cluster") == pc.field("cluster_id")) & (
         pc.field("best_interpretation") == pc.field("interpretation")
     )
     run.count(advised=run.rows(REFORMULATIONS.name, ~stays))
-    states.unpersist()
 
 
 STEP = Step(

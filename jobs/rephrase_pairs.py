@@ -262,9 +262,8 @@ def _run(run: Run) -> None:
     with few_at_once(run.spark):
         weights = token_weights(run.cells("turns", _TEXTS, "text", _said))
         first = _kernel(run.settings.sessions, settings, weights)
-        staged = Staged(run.cells("turns", _READ, "user_id"), lambda tables: first(in_order(tables)))
+        staged = Staged(run.keep, run.cells("turns", _READ, "user_id"), lambda tables: first(in_order(tables)))
         _second_pass(run, staged)
-    staged.free()
 
 
 def _second_pass(run: Run, staged: Staged) -> None:

@@ -20,6 +20,7 @@ from jobs.spark import ARROW_BYTES
 
 _AT_ONCE = 64 << 20  # bytes of cells that go to a worker at once
 _KEPT = pa.schema([("cell", pa.binary()), ("part", pa.int32()), ("counts", pa.binary())])
+Keep = Callable[[DataFrame, StorageLevel], DataFrame]
 Kernel = Callable[[Iterable[pa.Table]], Iterator[tuple[pa.Table | None, pa.Table | None]]]
 
 
@@ -38,15 +39,16 @@ class Staged:
     """What a kernel made of each partition: tables for the second pass, and counts for the model.
 
     Args:
+        keep: `jobs.lake.Run.keep`.
         cells: rows of `CELLS`, those that belong together in one partition.
         kernel: takes the tables of a partition's cells, yields (table or None, counts or None).
         by, parts: a column of the counts by which `spread` will hand them on, and in how many parts.
 
-    Kept on disk until `free`: cells of a megabyte or two are what G1 stores worst, and in memory those of 10 million
-    turns filled a heap of 3 GB. A task holds one table at a time, and its compressed copy.
+    Kept on disk until the step ends: cells of a megabyte or two are what G1 stores worst, and in memory those of
+    10 million turns filled a heap of 3 GB. A task holds one table at a time, and its compressed copy.
     """
 
-    def __init__(self, cells: DataFrame, kernel: Kernel, by: str | None = None, parts: int = 1) -> None:
+    def __init__(self, keep: Keep, cells: DataFrame, kernel: Kernel, by: str | None = None, parts: int = 1) -> None:
         self.parts = parts
 
         def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -63,7 +65,7 @@ class Staged:
                     columns = zip(zip(*rows, strict=True), _KEPT, strict=True)
                     yield pa.RecordBatch.from_arrays([pa.array(c, f.type) for c, f in columns], schema=_KEPT)
 
-        self._rows = cells.mapInArrow(run, from_arrow_schema(_KEPT)).persist(StorageLevel.DISK_ONLY)
+        self._rows = keep(cells.mapInArrow(run, from_arrow_schema(_KEPT)), StorageLevel.DISK_ONLY)
 
     def counts(self) -> pa.Table | None:
         """The counts of all partitions, on the driver: for such as are bounded whatever the number of turns."""
@@ -83,7 +85,3 @@ class Staged:
             yield from finish(tables_of(batches))
 
         return self._rows.select("cell").where("cell is not null").mapInArrow(run, from_arrow_schema(schema))
-
-    def free(self) -> None:
-        """Drop the cache."""
-        self._rows.unpersist()

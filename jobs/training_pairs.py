@@ -121,7 +121,7 @@ def pairs_of(run: Run, locale: str, labels: DataFrame, in_dev: DataFrame) -> Dat
         in_dev.select("formulation_id", F.lit("with_a_dev_wording").alias("why")),
     ]
     barred = reasons[0].unionByName(reasons[1]).groupBy("formulation_id").agg(F.max("why").alias("why"))
-    found = users_pairs(run, locale, barred).persist()
+    found = run.keep(users_pairs(run, locale, barred))
     told = {row["left_out"]: row["n"] for row in found.groupBy("left_out").agg(F.count("*").alias("n")).collect()}
     run.count(pairs_of_users=sum(told.values()), **{f"pairs_{name}": told.get(name, 0) for name in LEFT_OUT})
     voters = turns.where("not held_out").groupBy("formulation_id").agg(F.count_distinct("user_id").alias("voters"))

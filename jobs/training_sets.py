@@ -232,17 +232,15 @@ def _run(run: Run) -> None:
     dev = {formulation_id(row.locale, normalise(row.utterance)) for row in mine if row.partition == "dev"}
     of_dev = run.spark.createDataFrame([(name,) for name in sorted(dev)], "formulation_id string")
     in_dev = every.where(_steers()).select("formulation_id").union(of_dev)
-    pairs = pairs_of(run, locale, every, in_dev).persist()
+    pairs = run.keep(pairs_of(run, locale, every, in_dev))
     paired = pairs.select(F.explode(F.array("left_id", "right_id")).alias("formulation_id"))
     teaching = labels.select("formulation_id").union(divided.select("formulation_id")).union(of_gold).union(paired)
-    judged = _judged(run, teaching, locale).persist()  # read by three frames of gate rows
+    judged = run.keep(_judged(run, teaching, locale))  # read by three frames of gate rows
     mined = _labelled(run, labels, of_gold).unionByName(_contested(run, divided, of_gold))
     rows = gold_rows.unionByName(mined).unionByName(_gate_rows(run, judged, locale))
     rows = rows.withColumn("snapshot_id", F.lit(run.run_id))
     examples = run.write(TRAINING_SETS, rows, f"snapshot_id = '{run.run_id}'")
     paired_up = run.write(TRAINING_PAIRS, pairs, f"snapshot_id = '{run.run_id}'")
-    for frame in (judged, pairs):
-        frame.unpersist()
     of_split = run.tally(TRAINING_SETS.name, "source", "split", where=pc.field("snapshot_id") == run.run_id)
     there = (pc.field("status") == "accepted") & (pc.field("locale") == locale)
     accepted = run.rows("pseudo_labels", there)

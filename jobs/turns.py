@@ -230,8 +230,8 @@ def _run(run: Run) -> None:
     table = run.lake.table(TURNS.name)
     with few_at_once(run.spark):
         cells = run.cells("interactions", logged, "user_id")
-        staged = Staged(cells, _counted(lambda tables: first(in_order(tables))), "wording", parts)
-        wordings = Staged(staged.spread(), _wordings)
+        staged = Staged(run.keep, cells, _counted(lambda tables: first(in_order(tables))), "wording", parts)
+        wordings = Staged(run.keep, staged.spread(), _wordings)
         models = _fit(run, wordings)
         try:
             wordings.rows(_scores(models, folder, parts), pa.schema([("wordings", pa.int64())])).toArrow()
@@ -241,8 +241,6 @@ def _run(run: Run) -> None:
             shutil.rmtree(folder, ignore_errors=True)
     run.count(read=run.rows("interactions"), turns=turns)
     run.details["friction"] = {locale: model.to_json() for locale, model in models.items()}
-    wordings.free()
-    staged.free()
 
 
 STEP = Step(

@@ -65,7 +65,7 @@ def _run(run: Run) -> None:
             F.max("occurred_at").alias("last_seen"),
         )
     )
-    joined = formulations.join(_known(run, fingerprint), "formulation_id", "left").persist()
+    joined = run.keep(formulations.join(_known(run, fingerprint), "formulation_id", "left"))
     new = joined.where("embedding is null").drop("embedding")
     texts = new.select("formulation_id", "text")
     kernel = _kernel(path, run.settings.encoder)
@@ -78,7 +78,6 @@ def _run(run: Run) -> None:
         run.count(newly_embedded=new.count())
     rows = joined.where("embedding is not null").unionByName(new.join(made, "formulation_id"))
     run.count(formulations=run.write(UTTERANCES, rows.withColumn("encoder", F.lit(fingerprint))))
-    joined.unpersist()
 
 
 STEP = Step(

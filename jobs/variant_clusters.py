@@ -139,12 +139,8 @@ def _run(run: Run) -> None:
     within = every.where("kind in ('same_locale', 'rephrase')").groupBy("locale", "left", "right")
     joined = within.agg(F.max("cosine").alias("cosine"), F.count("*").alias("edges"))
     kernel = _kernel(run.settings.clusters, run.settings.seed, thresholds_of(run.lake))
-    rows = (
-        utterances.groupBy("locale")
-        .cogroup(joined.groupBy("locale"))
-        .applyInArrow(kernel, from_arrow_schema(_CLUSTERED))
-        .persist()
-    )
+    grouped = utterances.groupBy("locale").cogroup(joined.groupBy("locale"))
+    rows = run.keep(grouped.applyInArrow(kernel, from_arrow_schema(_CLUSTERED)))
     formulations = run.write(VARIANT_CLUSTERS, rows.drop("events", "apart"))
     apart = rows.agg(F.sum("apart")).first()[0]
     run.count(cannot_links=apart or 0, formulations=formulations)
@@ -153,7 +149,6 @@ def _run(run: Run) -> None:
     events = rows.where("events is not null").select("locale", F.explode("events").alias("e")).select("locale", "e.*")
     run.count(events=run.write(CLUSTER_EVENTS, events))
     run.count(cluster_links=run.write(CLUSTER_LINKS, _links(every.where("kind = 'cross_locale'"), rows)))
-    rows.unpersist()
 
 
 STEP = Step(
