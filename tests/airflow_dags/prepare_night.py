@@ -25,8 +25,10 @@ LOCALE, SEEDS, USERS = "es-ES", 60, 80  # small enough for minutes, large enough
 SETTINGS = f"""
 lake = "lake"
 locale = "{LOCALE}"
-[spark.conf]
-"spark.driver.extraJavaOptions" = "-XX:TieredStopAtLevel=1"  # each step is a JVM that ends before it is warm
+[spark.conf]  # each step is a JVM that ends before it is warm
+"spark.driver.extraJavaOptions" = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"spark.sql.codegen.wholeStage" = "false"
+"spark.sql.codegen.factoryMode" = "NO_CODEGEN"
 [labels]
 vote_floor = 2
 held_out_users = 0.2
