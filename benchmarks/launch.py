@@ -8,10 +8,10 @@ from typing import Any
 from benchmarks.loop import LoopOptions, difference_interval
 from benchmarks.rounds import figures, of_loop, write_gold
 from retrain.evaluate import Outcomes, outcomes
+from retrain.lexicon import read_lexicon
 from retrain.train import train
 from schemas.errors import InputError
 from schemas.lake import Lake
-from schemas.parallel import read_parallel_of
 from schemas.settings import Settings
 from simulator.massive import MassiveCatalogue
 
@@ -44,9 +44,9 @@ def run_launch(settings: Settings, options: LoopOptions, say: Callable[[str], No
     chosen = of_loop(settings.model_copy(update={"encoder": encoder}), lake.path, options.source, options.locale, gold)
     test = book.gold(options.locale, "test")
     told: dict[str, Any] = {"locale": options.locale, "seed": settings.seed, "seed_labels": options.seed_labels}
-    told |= {"test_utterances": len(test), "words": 0}
-    # Before minutes of training: is there a pair at all?
-    if not any(True for path in options.parallel for _ in read_parallel_of(path, options.locale)):
+    mature = (row.utterance for row in book.gold(options.source, "train"))
+    told |= {"test_utterances": len(test), "words": len(read_lexicon(options.parallel, options.locale, mature))}
+    if not told["words"]:
         raise InputError(f"--parallel has no text of {options.locale}'s language")
     found: dict[str, Outcomes] = {}
     for name, share in zip(STARTS, (0.0, settings.training.code_switching), strict=True):
@@ -54,7 +54,6 @@ def run_launch(settings: Settings, options: LoopOptions, say: Callable[[str], No
         training = chosen.training.model_copy(update={"code_switching": share})
         trained = train(chosen.model_copy(update={"training": training}), lake)
         found[name] = outcomes(trained.predictor, test)
-        told["words"] = int(trained.parameters["lexicon"])  # of the last start, which has one
         told[name] = figures(found[name], settings.seed)
     told["difference"] = difference_interval(found[STARTS[1]], found[STARTS[0]], settings.seed)
     return told

@@ -18,7 +18,7 @@ from retrain.predictor import TorchPredictor
 from retrain.train import supervised, train
 from schemas.annotated import Annotated, write_annotated
 from schemas.lake import Lake
-from schemas.settings import Settings
+from schemas.settings import INTERPRETED, Settings
 from simulator.catalogue import Catalogue
 from simulator.logs import Simulated, simulate
 from simulator.population import Population
@@ -28,9 +28,7 @@ METRICS = ("intent_accuracy", "slot_f1", "exact_match")
 _KEY = "the users are made up"  # of the pseudonyms: one key, so that one seed gives one report
 # A round's log is small: compiling each query takes longer than interpreting it, planning it anew after each of its
 # stages longer than what the better plan saves, and asking files' statistics longer than reading the files.
-_SMALL_QUERIES = {
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+_SMALL_QUERIES = INTERPRETED | {
     "spark.sql.adaptive.enabled": "false",
     "spark.databricks.delta.stats.skipping": "false",
 }

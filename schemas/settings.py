@@ -30,6 +30,10 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+# Spark's configuration for logs so small that compiling a query takes longer than interpreting it.
+INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+
+
 class SparkSettings(_Section):
     """How the jobs start Spark when no session runs yet (spark-submit brings its own)."""
 

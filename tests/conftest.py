@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from xdist.scheduler import LoadScopeScheduling
 
 from schemas.lake import Lake
-from schemas.settings import Settings, load_settings
+from schemas.settings import INTERPRETED, Settings, load_settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -31,13 +31,13 @@ SPARK: dict[str, Any] = {
     "spark.driver_memory": "1g",
     "spark.shuffle_partitions": 1,
     "spark.snapshot_partitions": 1,
-    "spark.conf": {
+    "spark.conf": INTERPRETED
+    | {
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:CompileThresholdScaling=3 "
         "-XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC",
-        "spark.sql.codegen.wholeStage": "false",
-        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     },
 }
+MINED = "tests/jobs/mined/"
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -51,8 +51,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
     return Rooms(config, log)
 
-
-MINED = "tests/jobs/mined/"
 
 MakeSettings = Callable[..., Settings]
 MakeLake = Callable[..., Lake]

@@ -16,19 +16,19 @@ from retrain import registry
 from retrain.train import train
 from schemas.annotated import write_annotated
 from schemas.lake import Lake
-from schemas.settings import load_settings
+from schemas.settings import INTERPRETED, load_settings
 from simulator.logs import simulate
 from simulator.phrasebook import Phrasebook
 from simulator.population import population
 
 LOCALE, SEEDS, USERS = "es-ES", 60, 80  # small enough for minutes, large enough for labels
+NOTHING_COMPILED = "\n".join(f'"{name}" = "{value}"' for name, value in INTERPRETED.items())
 SETTINGS = f"""
 lake = "lake"
 locale = "{LOCALE}"
 [spark.conf]  # each step is a JVM that ends before it is warm
 "spark.driver.extraJavaOptions" = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-"spark.sql.codegen.wholeStage" = "false"
-"spark.sql.codegen.factoryMode" = "NO_CODEGEN"
+{NOTHING_COMPILED}
 [labels]
 vote_floor = 2
 held_out_users = 0.2
