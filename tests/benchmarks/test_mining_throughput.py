@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -29,19 +30,23 @@ def test_memory_and_time_of_a_child_count() -> None:
 
 
 MAPS = """
-import mmap, sys, time
+import mmap, sys
 with open(sys.argv[1], "rb") as file:
     held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     touched = sum(held[at] for at in range(0, len(held), 4096))
-    time.sleep(2)
+    sys.stdin.read()  # holds it until it is told to end
 """
 
 
 def test_pages_of_files_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(60 << 20))
-    process = subprocess.Popen([sys.executable, "-c", MAPS, str(tmp_path / "file")])
+    process = subprocess.Popen([sys.executable, "-c", MAPS, str(tmp_path / "file")], stdin=subprocess.PIPE)
     with PeakMemory(process.pid) as peak:
-        process.wait(timeout=60)
+        end = time.monotonic() + 60
+        while peak.mapped < 60 << 20 and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.1)
+        process.communicate(timeout=60)  # closes its input
+    assert process.returncode == 0
     assert 60 <= peak.mapped / 2**20 < 80
     assert peak.mapped < peak.bytes
 

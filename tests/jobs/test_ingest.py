@@ -204,7 +204,7 @@ def test_killed_before_it_publishes_and_run_again(
     shutil.copytree(never.path, killed.path)
     shutil.copy(key_file(never), key_file(killed))
     before = killed.published()
-    said = tmp_path / "said"  # no pipe: the JVM, which dies a minute later, would keep it open
+    said = tmp_path / "said"  # no pipe: the JVM outlives its parent and would keep it open
     with said.open("wb") as stderr:
         child = subprocess.run(
             [sys.executable, "-c", KILLED, str(killed.path), day2, json.dumps(small_spark)],
