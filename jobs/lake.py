@@ -28,6 +28,7 @@ from pyspark.storagelevel import StorageLevel
 from jobs.cells import scattered
 from jobs.files import commit
 from jobs.spark import session
+from jobs.staged import Kept
 from schemas.columns import Table
 from schemas.lake import Lake, Manifest
 from schemas.settings import Settings
@@ -93,7 +94,7 @@ class Run:
     counts: dict[str, int] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     status: str = "done"
-    _kept: list[DataFrame] = field(default_factory=list)
+    _kept: Kept = field(default_factory=Kept)
 
     @cached_property
     def spark(self) -> SparkSession:
@@ -107,13 +108,11 @@ class Run:
 
     def keep(self, frame: DataFrame, level: StorageLevel = StorageLevel.MEMORY_AND_DISK_DESER) -> DataFrame:
         """A frame that is read more than once: cached until the step ends, however it ends."""
-        self._kept.append(frame.persist(level))
-        return frame
+        return self._kept.keep(frame, level)
 
     def free(self) -> None:
         """Drop what was kept."""
-        while self._kept:
-            self._kept.pop().unpersist()
+        self._kept.free()
 
     def partitions(self, table: str, rows_each: int = 200_000) -> int:
         """Into how many parts to shuffle an input, so that a task's sort stays in memory whatever the table's size."""

@@ -35,11 +35,28 @@ def few_at_once(spark: SparkSession) -> Iterator[None]:
         spark.conf.set(ARROW_BYTES, before or "")
 
 
+class Kept:
+    """Frames that are read more than once: cached until the run ends."""
+
+    def __init__(self) -> None:
+        self._frames: list[DataFrame] = []
+
+    def keep(self, frame: DataFrame, level: StorageLevel = StorageLevel.MEMORY_AND_DISK_DESER) -> DataFrame:
+        """Cache a frame."""
+        self._frames.append(frame.persist(level))
+        return frame
+
+    def free(self) -> None:
+        """Drop what was kept."""
+        while self._frames:
+            self._frames.pop().unpersist()
+
+
 class Staged:
     """What a kernel made of each partition: tables for the second pass, and counts for the model.
 
     Args:
-        keep: `jobs.lake.Run.keep`.
+        keep: caches a frame until the step ends (`jobs.lake.Run.keep`).
         cells: rows of `CELLS`, those that belong together in one partition.
         kernel: takes the tables of a partition's cells, yields (table or None, counts or None).
         by, parts: a column of the counts by which `spread` will hand them on, and in how many parts.

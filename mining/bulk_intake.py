@@ -68,9 +68,7 @@ def good_records(
     likely = pc.and_(pc.starts_with(texts, "{"), pc.ends_with(texts, "}"))
     likely = pc.and_(likely, pc.less(pc.binary_length(texts), _LONGEST))
     likely = pc.and_not(likely, pc.match_substring_regex(texts, _DOUBTFUL))
-    brackets = pc.add(pc.count_substring(texts, "["), pc.count_substring(texts, "{"))
-    likely = pc.and_(likely, pc.less(brackets, _DEEPEST))
-    rows = np.flatnonzero(pc.fill_null(likely, False).to_numpy(zero_copy_only=False))
+    rows = np.flatnonzero(_flags(likely) & (_brackets(texts) < _DEEPEST))
     parts: list[tuple[NDArray[np.int64], pa.Table]] = []
     _parse(texts, rows, parts)
     table = pa.concat_tables([part for _, part in parts]) if parts else _READ.empty_table()
@@ -81,6 +79,17 @@ def good_records(
     taken[rows[good]] = True
     mask = pa.array(good)
     return taken, _columns(table.filter(mask), moments.filter(mask), locales.filter(mask), pseudonym)
+
+
+def _brackets(texts: pa.Array) -> NDArray[np.int64]:
+    """How many brackets each text opens."""
+    _, ends, text = texts.buffers()
+    if text is None:
+        return np.zeros(len(texts), dtype=np.int64)
+    offsets = np.frombuffer(ends, dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    letters = np.frombuffer(text, dtype=np.uint8)[offsets[0] : offsets[-1]]
+    opened = np.flatnonzero((letters == ord("[")) | (letters == ord("{"))) + offsets[0]
+    return np.diff(np.searchsorted(opened, offsets))
 
 
 def _as_text(lines: pa.Array) -> pa.Array:
