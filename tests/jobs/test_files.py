@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 
+from jobs import files
 from jobs.files import WRITTEN, commit, writes
 from schemas.columns import LOCALE, STRINGS, Column, Table
 
@@ -61,3 +63,23 @@ def test_no_row_is_lost_for_want_of_a_partition_value_or_an_older_schema(tmp_pat
     assert commit(TABLE, folder, written)[1] == 2
     found = DeltaTable(folder).to_pyarrow_table().select(list(TABLE.names)).to_pylist()
     assert sorted(found, key=str) == sorted(made.select(list(TABLE.names)).to_pylist(), key=str)
+
+
+def test_rows_that_wait_are_bounded_whatever_the_number_of_files(tmp_path: Path, monkeypatch: Any) -> None:
+    """Many dates in one task's rows: no file of them fills a row group, and still not all rows are held."""
+    monkeypatch.setattr(files, "_HELD", 6)
+    words = [rows((f"w{n}", f"l{n % 5}", None)) for n in range(30)]
+    written = pa.Table.from_batches(list(writes(TABLE, tmp_path)(words)), WRITTEN)
+    groups = [pq.ParquetFile(tmp_path / path).num_row_groups for path in written.column("path").to_pylist()]
+    assert groups == [5] * 5  # thirty rows, six at a time
+    assert sum(written.column("rows").to_pylist()) == 30
+
+
+def test_more_rows_are_added_and_earlier_versions_stay(tmp_path: Path, spark: Any) -> None:
+    folder = tmp_path / "words"
+    for version, word in enumerate(("ja", "doch")):
+        written = pa.Table.from_batches(list(writes(TABLE, folder)([rows((word, "de-DE", None))])), WRITTEN)
+        assert commit(TABLE, folder, written, "append") == (version, 1)
+    assert sorted(DeltaTable(folder).to_pyarrow_table().column("word").to_pylist()) == ["doch", "ja"]
+    assert spark.read.format("delta").load(str(folder)).count() == 2
+    assert DeltaTable(folder, version=0).to_pyarrow_table().num_rows == 1
