@@ -123,7 +123,7 @@ class _Ingest:
         """Ask the gate; None where there is nothing to publish but what is published already."""
         if not batch.fresh and not batch.newly_rejected and batch.counts["duplicates"]:
             return None
-        expected = batch_expectations(settings, window)
+        expected = batch_expectations(settings, window, fresh=batch.fresh > 0)
         seen = self._kept.keep(batch.checked.gate_rows(self._places))
         return gate.validate(seen, expected, self.lake.expectations, self.run_id)
 

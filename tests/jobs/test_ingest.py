@@ -233,3 +233,30 @@ def test_a_run_id_of_digits_alone_is_only_a_name(spark, tmp_path) -> None:
     verdict = validate(batch, [rule], tmp_path / "gx", "9424848478913690")
     assert verdict.passed
     assert verdict.page.exists()
+
+
+@pytest.mark.usefixtures("spark")
+def test_files_without_a_record(settings, lake, write_log, record) -> None:
+    blank, empty = write_log("blank.jsonl", "", "  "), write_log("empty.jsonl")
+    made = lake()
+    with pytest.raises(RefusedError, match="at least 1 records read, observed 0") as refused:
+        ingest(made, settings(), [blank, empty])
+    assert "interaction_id" not in str(refused.value)  # there is none
+    assert made.published() == {}
+    done = ingest(made, settings(), [blank, empty, write_log("good.jsonl", record("g1"))])
+    assert (done.counts["blank"], done.counts["read"], done.counts["kept"]) == (2, 1, 1)
+
+
+@pytest.mark.usefixtures("spark")
+def test_many_small_files_and_every_record_once_more(settings, lake, write_log, record) -> None:
+    """Numbers run through all files; a second delivery under other names, in another order, brings nothing."""
+    logs = [write_log(f"part-{n:03}.jsonl", record(f"a{n}"), record(f"b{n % 7}"), "{") for n in range(40)]
+    made, chosen = lake(), settings({"ingest.max_quarantined": 0.5})
+    first = ingest(made, chosen, logs)
+    assert (first.counts["files"], first.counts["kept"], first.counts["duplicates"]) == (40, 47, 33)
+    assert first.counts["quarantined"] == 40
+    moved = [write_log(f"moved/{40 - n:03}.jsonl", Path(log).read_bytes()) for n, log in enumerate(logs)]
+    again = ingest(made, chosen, [str(Path(moved[0]).parent)])
+    assert (again.counts["kept"], again.counts["duplicates"]) == (0, 80)
+    assert len(rows(made, "interactions")) == 47
+    assert not made.scratch("ingest").exists()
