@@ -92,7 +92,7 @@ def _groups(data: ds.Dataset, tasks: int) -> list[list[ds.Fragment]]:
     return groups
 
 
-def scattered(
+def read_cells(
     spark: SparkSession,
     data: ds.Dataset,
     columns: Sequence[str],
@@ -101,13 +101,13 @@ def scattered(
     tasks: int,
     prepare: Callable[[pa.Table], pa.Table],
 ) -> DataFrame:
-    """Cells of a table's rows, those of a part in one partition: its columns are read by Arrow inside the tasks.
+    """Cells of a table's rows, still where they were read: its columns are read by Arrow inside the tasks.
 
     Args:
         data: the table's files.
         columns: to read; the others are not.
         by: column by whose hash rows are parted.
-        parts: partitions to make.
+        parts: into how many.
         tasks: to read with, at most.
         prepare: what becomes of some 100,000 rows before they are parted.
 
@@ -128,11 +128,11 @@ def scattered(
         for numbered in numbers:
             for number in numbered.column("id").to_pylist():
                 for table in gathered(tables(groups[number]), _READ):
-                    if len(table):
-                        yield cut(prepare(table), by, parts)
+                    made = prepare(table)
+                    if len(made):
+                        yield cut(made, by, parts)
 
-    cells = spark.range(0, len(groups), 1, len(groups)).mapInArrow(read, from_arrow_schema(CELLS))
-    return cells.repartitionById(parts, "part")
+    return spark.range(0, len(groups), 1, len(groups)).mapInArrow(read, from_arrow_schema(CELLS))
 
 
 def in_order(tables: Iterable[pa.Table], at_once: int = 100_000) -> Iterator[pa.RecordBatch]:

@@ -131,16 +131,6 @@ class Checked:
 
         return self._cells("good").mapInArrow(ids, from_arrow_schema(CELLS))
 
-    def id_rows(self) -> DataFrame:
-        """The ids of the good records, a row each."""
-        schema = pa.schema([IDS.field("interaction_id")])
-
-        def rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for good in tables_of(batches, "good"):
-                yield from good.select(schema.names).to_batches()
-
-        return self._cells("good").mapInArrow(rows, from_arrow_schema(schema))
-
     def rejected(self) -> DataFrame:
         """The records against which there is a reason: the columns of `REJECTED`."""
         starts = self._starts

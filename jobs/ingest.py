@@ -17,12 +17,13 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs import expectations as gate
+from jobs.cells import read_cells
 from jobs.checked import Checked
 from jobs.files import WRITTEN, commit, writes
 from jobs.lake import Result, digest, record_run
 from jobs.pseudonym_key import pseudonym_key
 from jobs.raw_logs import is_remote, local_files, read_lines, remote_files
-from jobs.repeats import Told, told
+from jobs.repeats import Told, known_as, marked, told
 from jobs.spark import session
 from jobs.staged import Kept, few_at_once
 from schemas.columns import Table
@@ -34,6 +35,7 @@ from schemas.tables import INTERACTIONS, QUARANTINE
 
 CONFLICT = "interaction_id: already used by a different record"
 _IDS_EACH = 500_000  # records of a task that looks for repeated ids
+_LOOKED_THROUGH = 1_000_000  # ids of the table that one task looks through
 
 
 def _with_ids(rejected: DataFrame) -> DataFrame:
@@ -102,13 +104,16 @@ class _Ingest:
 
     def _told(self, checked: Checked, read: int) -> Told:
         """Which records use an id that the table or an earlier line has used. An id may come back under any date."""
-        published, known = self._published(INTERACTIONS), None
-        if published is not None:
-            known = published.select("interaction_id", "record_hash")
-            known = known.join(checked.id_rows(), "interaction_id", "leftsemi")
         tasks = int(self.spark.conf.get("spark.sql.shuffle.partitions") or 1)
         parts = max(tasks, -(-read // _IDS_EACH))
-        return told(checked.ids(parts), known, self._places, parts)
+        ids, known = checked.ids(parts), None
+        version = self.lake.published().get(INTERACTIONS.name)
+        if version is not None:
+            data, columns = self.lake.dataset(INTERACTIONS.name, version), ["interaction_id", "record_hash"]
+            of_batch = known_as(marked(ids, self._places / "marks"))
+            readers = max(self.spark.sparkContext.defaultParallelism, -(-data.count_rows() // _LOOKED_THROUGH))
+            known = read_cells(self.spark, data, columns, "interaction_id", parts, readers, of_batch)
+        return told(ids, known, self._places, parts)
 
     def _not_in_quarantine(self, rejected: DataFrame) -> tuple[DataFrame, int, int | None]:
         new, known = rejected.dropDuplicates(["quarantine_id"]), self._published(QUARANTINE)

@@ -25,7 +25,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 from pyspark.storagelevel import StorageLevel
 
-from jobs.cells import scattered
+from jobs.cells import read_cells
 from jobs.files import commit
 from jobs.spark import session
 from jobs.staged import Kept
@@ -127,7 +127,7 @@ class Run:
         parts = self.partitions(table)
         data = self.lake.dataset(table, self.inputs[table])
         tasks = max(parts, self.spark.sparkContext.defaultParallelism)
-        return scattered(self.spark, data, columns, by, parts, tasks, prepare)
+        return read_cells(self.spark, data, columns, by, parts, tasks, prepare).repartitionById(parts, "part")
 
     def tally(self, table: str, *columns: str, where: Expression | None = None) -> Counter[tuple[Any, ...]]:
         """Rows by the values of some columns, of what this run has written of a table, or else reads of it.

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs.cells import CELLS, cut
-from jobs.repeats import CONFLICT, FIRST, SAME, Places, Told, told
+from jobs.repeats import CONFLICT, FIRST, SAME, Places, Told, known_as, marked, told
 from mining.repeats import IDS
 
 
@@ -31,7 +31,13 @@ def test_every_record_is_found_by_its_number(spark: Any, tmp_path: Path) -> None
                 yield cut(rows.slice(start * 250, 250), "interaction_id", 3)
 
     frame = spark.range(0, 4, 1, 2).mapInArrow(cells, from_arrow_schema(CELLS))
-    published = spark.createDataFrame(list(known.items()), "interaction_id string, record_hash string")
+    of_batch = known_as(marked(frame, tmp_path / "again" / "marks"))
+    others = {f"other{n}": f"{n:032x}" for n in range(10_000)} | known
+    table = pa.table([list(others), list(others.values())], names=["interaction_id", "record_hash"])
+    left = of_batch(table)
+    assert set(left.column("interaction_id").to_pylist()) >= set(known) & set(names)
+    assert len(left) < len(known) + 10  # of ten thousand others, next to none
+    published = spark.range(1).mapInArrow(lambda _: iter([cut(left, "interaction_id", 3)]), from_arrow_schema(CELLS))
     found = told(frame, published, tmp_path / "again", 3)
     assert len(list((tmp_path / "again").glob("*.arrow"))) == 3
     assert (found.first, found.same, found.conflicts) == tuple(map(expected.count, (FIRST, SAME, CONFLICT)))
