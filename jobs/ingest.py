@@ -73,13 +73,6 @@ class _Ingest:
         self._kept.free()
         shutil.rmtree(self._places, ignore_errors=True)
 
-    def _published(self, table: Table) -> DataFrame | None:
-        version = self.lake.published().get(table.name)
-        if version is None:
-            return None
-        reader = self.spark.read.format("delta").option("versionAsOf", version)
-        return reader.load(str(self.lake.table(table.name)))
-
     def check(self, lines: DataFrame, key: bytes, window: tuple[datetime, datetime]) -> Checked:
         """Read the input and check every line."""
         return Checked(self._kept.keep, lines, key, window)
@@ -116,9 +109,11 @@ class _Ingest:
         return told(ids, known, self._places, parts)
 
     def _not_in_quarantine(self, rejected: DataFrame) -> tuple[DataFrame, int, int | None]:
-        new, known = rejected.dropDuplicates(["quarantine_id"]), self._published(QUARANTINE)
-        if known is not None:
-            new = new.join(known.select("quarantine_id"), "quarantine_id", "leftanti")
+        new, version = rejected.dropDuplicates(["quarantine_id"]), self.lake.published().get(QUARANTINE.name)
+        if version is not None:
+            reader = self.spark.read.format("delta").option("versionAsOf", version)
+            known = reader.load(str(self.lake.table(QUARANTINE.name))).select("quarantine_id")
+            new = new.join(known, "quarantine_id", "leftanti")
         [row] = new.agg(F.count("*"), F.bit_xor(F.xxhash64("quarantine_id"))).collect()
         return new, row[0], row[1]
 
