@@ -47,14 +47,18 @@ def tables_of(batches: Iterable[pa.RecordBatch], name: str = "cell") -> Iterator
         yield from (unpacked(cell) for cell in batch.column(name) if cell.is_valid)
 
 
+def hashed(texts: pa.Array) -> Ints:
+    """A hash of each text, 32 bits. Some 0.2 microseconds a text."""
+    return np.fromiter(map(crc32, texts.cast(pa.binary()).to_pylist()), dtype=np.int64, count=len(texts))
+
+
 def parts_of(values: pa.ChunkedArray, parts: int) -> Ints:
     """The part of each value, from 0: of texts by a hash of theirs, of 64-bit hashes by their size."""
     if pa.types.is_int64(values.type):
         half = np.asarray(values.to_numpy()).view(np.uint64) >> np.uint64(1)
         return (half // np.uint64((1 << 63) // parts + 1)).astype(np.int64)
     spelt = values.combine_chunks().dictionary_encode()
-    known = np.array([crc32(value.encode()) % parts for value in spelt.dictionary.to_pylist()], dtype=np.int64)
-    return np.asarray(known[spelt.indices.to_numpy()], dtype=np.int64)
+    return np.asarray((hashed(spelt.dictionary) % parts)[spelt.indices.to_numpy()], dtype=np.int64)
 
 
 def cut(table: pa.Table, by: str, parts: int) -> pa.RecordBatch:

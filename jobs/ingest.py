@@ -15,6 +15,7 @@ from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.storagelevel import StorageLevel
 
 from jobs import expectations as gate
 from jobs.cells import read_cells
@@ -103,6 +104,7 @@ class _Ingest:
         version = self.lake.published().get(INTERACTIONS.name)
         if version is not None:
             data, columns = self.lake.dataset(INTERACTIONS.name, version), ["interaction_id", "record_hash"]
+            ids = self._kept.keep(ids, StorageLevel.DISK_ONLY)  # read twice
             of_batch = known_as(marked(ids, self._places / "marks"))
             readers = max(self.spark.sparkContext.defaultParallelism, -(-data.count_rows() // _LOOKED_THROUGH))
             known = read_cells(self.spark, data, columns, "interaction_id", parts, readers, of_batch)

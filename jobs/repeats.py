@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from jobs.cells import tables_of
+from jobs.cells import hashed, tables_of
 from mining.repeats import IDS, PUBLISHED, repeats
 
 Ints = NDArray[np.int64]
@@ -77,9 +76,8 @@ def _put(numbers: Ints, same: NDArray[np.bool_], folder: Path, part: int) -> Non
 
 
 def _marks(ids: pa.ChunkedArray) -> Ints:
-    """The place of each id in a map of `_MARKS` bits, by a hash. Some 0.2 microseconds an id."""
-    spelt = map(crc32, ids.cast(pa.binary()).to_pylist())
-    return np.fromiter(spelt, dtype=np.int64, count=len(ids)) & (_MARKS - 1)
+    """The place of each id in a map of `_MARKS` bits."""
+    return hashed(ids.combine_chunks()) & (_MARKS - 1)
 
 
 def marked(ids: DataFrame, folder: Path) -> Path:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mining import intake
-from mining.bulk_intake import good_records
+from mining.bulk_intake import _brackets, good_records
 from schemas.record import InteractionRecord
 from schemas.tables import INTERACTIONS
 
@@ -276,3 +276,9 @@ def test_a_broken_line_costs_its_neighbours_nothing() -> None:
     taken, _ = good_records(pa.array(lines, pa.binary()), str, WINDOW)
     assert taken.sum() >= 500 - 2 * 8
     assert not taken[[77, 300]].any()
+
+
+@given(texts=st.lists(st.none() | st.text("[]{}aé", max_size=8), max_size=8), start=st.integers(0, 8))
+def test_brackets_are_counted_text_by_text(texts: list[str | None], start: int) -> None:
+    opened = [sum(text.count(bracket) for bracket in "[{") if text else 0 for text in texts]
+    assert _brackets(pa.array(texts, pa.string()).slice(start)).tolist() == opened[start:]
