@@ -25,6 +25,7 @@ from mining.neighbours import between, fixed_point
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+MEMBERS = 8_192  # of clusters that are looked at together
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def cluster(
         apart = _communities(codes, edges.where(inside), leiden_above, resolution, whole_cosine, seed)
         label = np.where(strays, label.max() + 1 + apart, label)
     if join_cosine is not None:
-        label, medoid, cosine = _joined(vectors, label, medoid, cosine, known, join_cosine, seed)
+        label, medoid, cosine = _joined(codes, label, medoid, cosine, known, join_cosine, seed)
     label = np.unique(label, return_inverse=True)[1].astype(np.int64)
     # Whole hundred-thousandths: their sum does not depend on its order.
     cohesion = np.bincount(label, np.rint(cosine * 1e5)) / np.maximum(np.bincount(label), 1) / 1e5
@@ -129,10 +130,12 @@ def _communities(
     following = int(label.max()) + 1
     starts = np.flatnonzero(np.diff(label[large.left], prepend=-1))
     for start, end in zip(starts, np.append(starts, len(large.left))[1:], strict=True):
-        # Its own keeping of names takes strings.
-        left, right = large.left[start:end].astype("U"), large.right[start:end].astype("U")
+        # Its own keeping of names takes strings; each is made once.
+        rows, place = np.unique(np.concatenate([large.left[start:end], large.right[start:end]]), return_inverse=True)
+        name = list(map(str, rows.tolist()))
+        ends = [name[i] for i in place.tolist()]
         _, found = graspologic_native.leiden(
-            edges=list(zip(left.tolist(), right.tolist(), large.weight[start:end].tolist(), strict=True)),
+            edges=list(zip(ends[: end - start], ends[end - start :], large.weight[start:end].tolist(), strict=True)),
             starting_communities=None,
             resolution=resolution,
             randomness=0.001,
@@ -181,13 +184,13 @@ def _divide(label: Ints, edges: _Edges, known: Ints) -> Ints:
 
 
 def _joined(
-    vectors: NDArray[np.float32], label: Ints, medoid: Ints, cosine: Floats, known: Ints, least: float, seed: int
+    codes: NDArray[np.int16], label: Ints, medoid: Ints, cosine: Floats, known: Ints, least: float, seed: int
 ) -> tuple[Ints, Ints, Floats]:
     """Label, medoid and cosine after rows that stand alone have joined the nearest medoid of two rows or more."""
     _, label, size = np.unique(label, return_inverse=True, return_counts=True)
     alone = np.flatnonzero(size[label] == 1)
     centres = np.unique(medoid[size[label] > 1])
-    near, found = (part[:, 0] for part in between(vectors[alone], vectors[centres], 1, seed=seed))
+    near, found = (part[:, 0] for part in between(codes[alone], codes[centres], 1, seed=seed))
     meaning = np.full(len(size), -1)
     np.maximum.at(meaning, label, known)
     centre = centres[np.maximum(near, 0)] if len(centres) else alone
@@ -214,21 +217,31 @@ def _medoids(codes: NDArray[np.int16], label: Ints) -> tuple[Ints, Floats]:
     size = np.diff(start, append=rows)
     several = size > 1
     start, size = start[several], size[several]
-    block = np.searchsorted(np.cumsum(size), np.arange(0, size.sum(), 32_768))
+    block = np.searchsorted(np.cumsum(size), np.arange(0, size.sum(), MEMBERS))
     for first, last in zip(block, np.append(block, len(size))[1:], strict=True):
         if first == last:
             continue
         counts = size[first:last]
         begin = np.cumsum(counts) - counts
         members = order[np.arange(counts.sum()) + np.repeat(start[first:last] - begin, counts)]
-        values = codes[members].astype(np.float64)
         group = np.repeat(np.arange(len(counts)), counts)
-        length = np.maximum(np.sqrt(np.einsum("ij,ij->i", values, values)), 1)
-        near = np.einsum("ij,ij->i", values, np.add.reduceat(values, begin)[group]) / length
+        # A cluster may be larger than a block: its members are read some at a time.
+        parts = [slice(at, at + MEMBERS) for at in range(0, len(members), MEMBERS)]
+        total = np.zeros((len(counts), codes.shape[1]))
+        for part in parts:
+            edge = np.flatnonzero(np.diff(group[part], prepend=-1))
+            total[group[part][edge]] += np.add.reduceat(codes[members[part]], edge, dtype=np.float64)
+        near, length = np.empty(len(members)), np.empty(len(members))
+        for part in parts:
+            values = codes[members[part]].astype(np.float64)
+            length[part] = np.maximum(np.sqrt(np.einsum("ij,ij->i", values, values)), 1)
+            near[part] = np.einsum("ij,ij->i", values, total[group[part]]) / length[part]
         best = np.lexsort((members, -near, group))[begin]
         medoid[members] = members[best][group]
-        product = np.einsum("ij,ij->i", values, values[best][group])
-        cosine[members] = np.round(product / (length * length[best][group]), 5)
+        for part in parts:
+            chosen = best[group[part]]
+            product = np.einsum("ij,ij->i", codes[members[part]], codes[members[chosen]], dtype=np.float64)
+            cosine[members[part]] = np.round(product / (length[part] * length[chosen]), 5)
     return medoid, cosine
 
 

@@ -6,6 +6,7 @@ corpus mining", ACL 2019), so that a hub is near to nobody in particular.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from mining.neighbours import Floats, Ints, Plan, Vectors, between, neighbours
 
+_NUMBERS = 4_000_000  # in the largest array of a block
 NEAR_DUPLICATE = 0.95  # edges of so high a cosine are kept whatever their margin
 
 
@@ -35,11 +37,13 @@ class Edges:
 
 
 def neighbourhood(cosine: Floats) -> Floats:
-    """Mean cosine of every row's neighbours, 0 where it has none: n."""
-    known = np.isfinite(cosine)
-    count = known.sum(axis=1)
-    total = np.where(known, cosine, 0.0).sum(axis=1)
-    return np.asarray(np.round(total / np.maximum(count, 1), 6))
+    """Mean cosine of every row's neighbours, 0 where it has none: n. O(n x k) time, 9 bytes an entry of one block."""
+    mean = np.empty(len(cosine))
+    for part in _blocks(len(cosine), cosine.shape[1]):
+        known = np.isfinite(cosine[part])
+        total = np.where(known, cosine[part], 0.0).sum(axis=1)
+        mean[part] = np.round(total / np.maximum(known.sum(axis=1), 1), 6)
+    return mean
 
 
 def good(cosine: Floats, margin: Floats, min_cosine: float, min_margin: float) -> NDArray[np.bool_]:
@@ -47,37 +51,45 @@ def good(cosine: Floats, margin: Floats, min_cosine: float, min_margin: float) -
     return (cosine >= min_cosine) & ((margin >= min_margin) | (cosine >= NEAR_DUPLICATE))
 
 
-def _directed(near: Ints, cosine: Floats, least: float) -> tuple[Ints, Ints, Ints, Floats]:
-    """From, to, rank from 1, cosine: one row a neighbour that is there and near enough."""
-    width = near.shape[1]
-    kept = np.flatnonzero((near >= 0).ravel() & (cosine.ravel() >= least))
-    return kept // max(width, 1), near.ravel()[kept], kept % max(width, 1) + 1, cosine.ravel()[kept]
+def _blocks(rows: int, each: int) -> Iterator[slice]:
+    """Slices of rows that have `each` numbers apiece, so many that a block of them stays small."""
+    size = max(1, _NUMBERS // max(each, 1))
+    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
-def _mutual(
-    forth: tuple[Ints, Ints, Ints, Floats],
-    back: tuple[Ints, Ints, Ints, Floats],
-    columns: int,
-) -> tuple[Ints, Ints, Floats, Ints]:
-    """Pairs that stand in both lists: left, right, cosine, worse rank. `back` runs from right to left."""
-    key = np.concatenate([forth[0] * columns + forth[1], back[1] * columns + back[0]])
-    rank, cosine = np.concatenate([forth[2], back[2]]), np.concatenate([forth[3], back[3]])
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    twice = np.flatnonzero(key[1:] == key[:-1])
-    one, other = order[twice], order[twice + 1]
-    return key[twice] // columns, key[twice] % columns, cosine[one], np.maximum(rank[one], rank[other])
+def _mutual(near: Ints, cosine: Floats, back: Ints, least: float, *, within: bool) -> tuple[Ints, Ints, Floats, Ints]:
+    """Pairs that stand in both lists: left, right, cosine, worse rank, sorted by left, then right.
+
+    Args:
+        near, cosine: the neighbours of the left ones, n x k.
+        back: the neighbours of the right ones, m x k.
+        within: both are one collection, of which each pair is wanted once.
+    """
+    found = []
+    for part in _blocks(len(near) if near.size and back.size else 0, near.shape[1] * back.shape[1]):
+        some = near[part]
+        there = (some >= 0) & (cosine[part] >= least)
+        if within:
+            there &= some > np.arange(part.start, part.stop)[:, None]
+        row, place = np.nonzero(there)
+        left, right = row + part.start, some[row, place]
+        same = back[right] == left[:, None]
+        kept = np.flatnonzero(same.any(axis=1))
+        left, right, rank = left[kept], right[kept], np.maximum(place[kept], same[kept].argmax(axis=1)) + 1
+        order = np.lexsort((right, left))
+        found.append((left[order], right[order], cosine[part][row[kept], place[kept]][order], rank[order]))
+    left, right, rank = (np.concatenate([one[i] for one in found] or [np.zeros(0, np.int64)]) for i in (0, 1, 3))
+    return left, right, np.concatenate([one[2] for one in found] or [np.zeros(0)]), rank
 
 
 def mutual_edges(near: Ints, cosine: Floats, *, min_cosine: float, min_margin: float) -> Edges:
-    """Edges of a collection from its neighbours (`neighbours`). O(n x k log) time, O(n x k) memory."""
-    rows = max(len(near), 1)
+    """Edges of a collection from its neighbours (`neighbours`).
+
+    Cost: O(n x k^2) comparisons of whole numbers, block by block; memory of the edges, 40 bytes each, and as much while
+    they are sorted out.
+    """
     mean = neighbourhood(cosine)
-    a, b, rank, cos = _directed(near, cosine, min_cosine)
-    up = a < b
-    left, right, cos, worst = _mutual(
-        (a[up], b[up], rank[up], cos[up]), (a[~up], b[~up], rank[~up], cos[~up]), rows
-    )  # fmt: skip
+    left, right, cos, worst = _mutual(near, cosine, near, min_cosine, within=True)
     return scored(left, right, cos, worst, mean, mean, min_cosine, min_margin)
 
 
@@ -139,8 +151,6 @@ def cross_edges(
     """
     forth = between(vectors, others, k, exact_below=exact_below, seed=seed)
     back = between(others, vectors, k, exact_below=exact_below, seed=seed)
-    left, right, cosine, worst = _mutual(
-        _directed(*forth, min_cosine), _directed(*back, min_cosine), max(len(others), 1)
-    )
+    left, right, cosine, worst = _mutual(*forth, back[0], min_cosine, within=False)
     means = neighbourhood(forth[1]), neighbourhood(back[1])
     return scored(left, right, cosine, worst, *means, min_cosine, min_margin)

@@ -107,8 +107,10 @@ def plan(
     return made
 
 
-def fixed_point(vectors: Vectors) -> NDArray[np.int16]:
-    """Unit vectors as whole numbers of 1/4000, n x dim. O(n x dim)."""
+def fixed_point(vectors: Vectors | NDArray[np.int16]) -> NDArray[np.int16]:
+    """Unit vectors as whole numbers of 1/4000, n x dim; those that are such numbers already as they are. O(n x dim)."""
+    if vectors.dtype == np.int16:
+        return vectors  # type: ignore[return-value]
     codes = np.empty(vectors.shape, dtype=np.int16)
     for start in range(0, len(vectors), _BLOCK):
         codes[start : start + _BLOCK] = np.rint(vectors[start : start + _BLOCK] * np.float32(GRID))
@@ -124,8 +126,8 @@ def norms_of(codes: Codes) -> Floats:
     return np.where(length > 0, length, 1.0)
 
 
-def train_cells(sample: Vectors, cells: int, seed: int) -> Vectors:
-    """Spherical k-means of unit vectors: `cells` centroids on the fixed grid. O(len(sample) x cells x dim x 5)."""
+def train_cells(sample: Vectors | NDArray[np.int16], cells: int, seed: int) -> Vectors:
+    """Spherical k-means: `cells` centroids of vectors of one length, on the grid. O(len(sample) x cells x dim x 5)."""
     import faiss
 
     means = faiss.Kmeans(
@@ -272,12 +274,17 @@ def neighbours(
 
 
 def between(
-    queries: Vectors, base: Vectors, k: int, *, exact_below: int = 20_000, seed: int = 0
+    queries: Vectors | NDArray[np.int16],
+    base: Vectors | NDArray[np.int16],
+    k: int,
+    *,
+    exact_below: int = 20_000,
+    seed: int = 0,
 ) -> tuple[Ints, Floats]:
     """The `k` nearest rows of another collection for every unit vector: row numbers of `base` and cosines, n x k.
 
-    Exact where there are at most `exact_below` squared comparisons; by cells of `base` otherwise, where queries live
-    and `base` visits. Cost as for `neighbours`.
+    Both may be in fixed point already (`fixed_point`). Exact where there are at most `exact_below` squared comparisons;
+    by cells of `base` otherwise, where queries live and `base` visits. Cost as for `neighbours`.
     """
     near, cosine = np.full((len(queries), k), -1), np.full((len(queries), k), -np.inf)
     if not len(queries) or not len(base) or k < 1:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
+import mining.clusters
 from mining.clusters import Clusters, cluster, stable_ids
 from mining.edges import variant_edges
 
@@ -109,6 +110,24 @@ def test_the_medoid_is_the_member_nearest_to_all_others() -> None:
         assert set(found.medoid[members].tolist()) == {members[closeness.argmax()]}
         to_medoid = vectors[members] @ vectors[members[closeness.argmax()]]
         np.testing.assert_allclose(found.cohesion[members], to_medoid.mean(), atol=1e-4)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(0, 5), st.integers(1, 9))
+def test_medoids_are_those_of_a_naive_search_however_many_members_are_read_at_once(
+    monkeypatch: pytest.MonkeyPatch, labels: list[int], seed: int, members: int
+) -> None:
+    monkeypatch.setattr(mining.clusters, "MEMBERS", members)
+    label = np.array(labels)
+    codes = np.random.default_rng(seed).integers(-30, 30, size=(len(label), 3)).astype(np.int16)
+    medoid, cosine = mining.clusters._medoids(codes, label)
+    unit_length = codes / np.maximum(np.linalg.norm(codes, axis=1, keepdims=True), 1)
+    for row, number in enumerate(labels):
+        of = np.flatnonzero(label == number)
+        centre = min(of, key=lambda i: (-round(float(unit_length[i] @ codes[of].sum(axis=0)), 9), i))
+        assert medoid[row] == (row if len(of) == 1 else centre)
+        if len(of) > 1:
+            assert cosine[row] == pytest.approx(unit_length[row] @ unit_length[centre], abs=1e-5)
 
 
 def test_a_dense_component_stays_whole_and_a_loose_one_is_divided() -> None:

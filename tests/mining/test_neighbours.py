@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
+import mining.edges
 from mining.edges import cross_edges, mutual_edges, near_edges, variant_edges
 from mining.neighbours import GRID, between, fixed_point, neighbours, norms_of, plan, search_cell, train_cells
 
@@ -95,7 +96,11 @@ def test_an_inverted_file_over_few_rows(rows: int) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("k", "least", "margin"), [(5, 0.3, 1.02), (10, -1.0, 0.5), (3, 0.6, 1.01)])
-def test_edges_are_the_mutual_neighbours_with_cosine_and_margin(seed: int, k: int, least: float, margin: float) -> None:
+@pytest.mark.parametrize("numbers", [1, 300, 4_000_000])
+def test_edges_are_the_mutual_neighbours_with_cosine_and_margin(
+    seed: int, k: int, least: float, margin: float, numbers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mining.edges, "_NUMBERS", numbers)  # rows are looked at block by block
     vectors = clouds(8, 9, 16, 0.8, seed)
     grid = np.rint(vectors.astype(np.float64) * GRID)
     grid /= np.linalg.norm(grid, axis=1, keepdims=True)
@@ -260,6 +265,16 @@ def test_edges_between_two_languages_find_planted_translations() -> None:
     assert (best[found.left] == found.right).mean() > 0.97
     none = cross_edges(one, other[:0], k=4, min_cosine=0.5, min_margin=1.05)
     assert len(none.left) == 0
+
+
+@pytest.mark.parametrize("rows", [40, 600])
+def test_codes_have_the_neighbours_of_their_vectors(rows: int) -> None:
+    vectors, others = clouds(40, 15, 32, 0.5, seed=1), clouds(rows // 10, 10, 32, 0.5, seed=2)
+    wanted = between(vectors, others, 3, exact_below=100)
+    found = between(fixed_point(vectors), fixed_point(others), 3, exact_below=100)
+    assert np.mean(found[0] == wanted[0]) > (0.999 if rows == 40 else 0.98)  # cells are trained on vectors or codes
+    same = found[0] == wanted[0]
+    np.testing.assert_array_equal(found[1][same], wanted[1][same])
 
 
 @pytest.mark.skipif("__import__('faiss').get_num_gpus() == 0", reason="faiss sees no GPU (or is faiss-cpu)")
