@@ -22,8 +22,10 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
+import jobs.gold_neighbours
 import jobs.taught
 import jobs.votes
+import mining.gold_neighbours
 import mining.hidden_markov
 import mining.intent_posterior
 import mining.served_answers
@@ -35,6 +37,7 @@ import mining.slot_types
 import mining.slots
 import mining.votes
 from jobs.encoder import gold_stamp
+from jobs.gold_neighbours import told_by_annotated
 from jobs.lake import Run, Step, spark_schema
 from jobs.taught import mark, taught, teachers
 from jobs.votes import (
@@ -105,6 +108,7 @@ def _kernel(settings: LabelSettings) -> Callable[[Iterable[pa.RecordBatch]], Ite
             {b["intent"]: b["users"] for b in row["backers"] or ()},
             settings,
         )
+        label.sources += [("annotated", a["intent"], 0, a["weight"]) for a in row["annotated"] or ()]
         return _row(label, row["locale"], row["cluster_id"], observed(label, row))
 
     def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -309,6 +313,7 @@ def _run(run: Run) -> None:
         .join(votes, "formulation_id", "left")
         .join(guesses_of(marked, _second_guesses(run)), "formulation_id", "left")
         .join(served_of(voting, survival), "formulation_id", "left")
+        .join(told_by_annotated(run), "formulation_id", "left")
     )
     posteriors = run.keep(posteriors_of(formulations, near, said_instead(voting, pairs)))
     fitted = posteriors.where("fitted is not null").select("locale", "fitted").collect()
@@ -340,12 +345,14 @@ def _run(run: Run) -> None:
 
 STEP = Step(
     name="pseudo_labels",
-    reads=("turns", "rephrase_pairs", "variant_edges", "variant_clusters"),
+    reads=("turns", "rephrase_pairs", "utterances", "variant_edges", "variant_clusters"),
     writes=(PSEUDO_LABELS,),
     settings=("labels", "rephrase"),
     code=(
+        jobs.gold_neighbours,
         jobs.taught,
         jobs.votes,
+        mining.gold_neighbours,
         mining.intent_posterior,
         mining.served_answers,
         mining.votes,

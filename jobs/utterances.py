@@ -6,6 +6,7 @@ Few new ones are embedded on the driver: a worker would spend longer on importin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -19,21 +20,25 @@ from mining.encoder import embed, load_encoder
 from schemas.settings import EncoderSettings
 from schemas.tables import UTTERANCES
 
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
 _ON_DRIVER = 20_000  # new formulations that are embedded without a worker, at most
 _MADE = pa.schema([UTTERANCES.arrow.field(name) for name in ("formulation_id", "embedding")])
+
+
+def encoder_model(path: str, chosen: EncoderSettings) -> SentenceTransformer:
+    """The lake's encoder, loaded as its settings ask."""
+    if chosen.model == "embedded":
+        return load_encoder(path)
+    return load_encoder(path, prompt=chosen.prompt, truncate=chosen.truncate_dimensions, half=chosen.half_precision)
 
 
 def _kernel(path: str, chosen: EncoderSettings) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         model = None
         for batch in batches:
-            model = model or (
-                load_encoder(path)
-                if chosen.model == "embedded"
-                else load_encoder(
-                    path, prompt=chosen.prompt, truncate=chosen.truncate_dimensions, half=chosen.half_precision
-                )
-            )
+            model = model or encoder_model(path, chosen)
             vectors = embed(model, batch.column("text").to_pylist(), chosen.batch_size)
             flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
             yield pa.RecordBatch.from_arrays(

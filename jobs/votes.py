@@ -44,7 +44,8 @@ def intent_survival(turns: DataFrame, pairs: DataFrame) -> DataFrame:
     where a model knows nothing. Bounds after Manski, "Nonparametric bounds on treatment effects", 1990.
 
     Returns:
-        locale, survival, and what follows from it: served, how often a completed turn with the right intent served.
+        locale, survival, and what follows from it: served, how often an answer with the right intent served. A
+        wording's answer serves all its users or none, so each wording counts once, whoever says it.
     """
     answered_turns = turns.where("response = 'completed' and interpretation is not null")
     answered = answered_turns.select(
@@ -60,7 +61,8 @@ def intent_survival(turns: DataFrame, pairs: DataFrame) -> DataFrame:
     middle = F.expr("(same / all + same / accepted) / 2")
     survival = seen.select("locale", F.round(middle, 6).alias("survival"))
     heard = answered_turns.groupBy("locale", "user_id", "formulation_id").agg(F.avg(1 - F.col("friction")).alias("a"))
-    accepted = heard.groupBy("locale").agg(F.avg("a").alias("accepted"))
+    answers = heard.groupBy("locale", "formulation_id").agg(F.avg("a").alias("a"))
+    accepted = answers.groupBy("locale").agg(F.avg("a").alias("accepted"))
     share = "accepted / greatest(accepted + (1 - accepted) * coalesce(survival, 0D), 1e-9)"
     told = accepted.join(survival, "locale", "left")
     return told.select("locale", "survival", F.round(F.expr(share), 6).alias("served"))
@@ -224,7 +226,8 @@ def _fitting(formulations: pa.Table, links: pa.Table) -> pa.Table:
     formulations = formulations.sort_by("formulation_id")
     if not len(formulations):
         return _POSTERIOR.empty_table()
-    said = [pc.unique(pc.struct_field(pc.list_flatten(formulations[c]), "intent")) for c in ("guesses", "served")]
+    told_by = ("guesses", "served", "annotated")
+    said = [pc.unique(pc.struct_field(pc.list_flatten(formulations[c]), "intent")) for c in told_by]
     names = sorted({name for some in said for name in some.to_pylist()} - {""})
     number = {name: i for i, name in enumerate(names)}
     turns = _matrix(formulations["guesses"], {"": 0})
@@ -239,14 +242,15 @@ def _fitting(formulations: pa.Table, links: pa.Table) -> pa.Table:
     near = ~np.isnan(of["cosine"])
     rephrases = Links(ends[0][~near], ends[1][~near], of["forth"][~near], of["back"][~near])
     near_to = ends[0][near], ends[1][near], of["cosine"][near]
-    found = intent_posterior(guesses, _entries(formulations["served"], number), rephrases, near_to)
+    annotated = _matrix(formulations["annotated"], number)
+    found = intent_posterior(guesses, _entries(formulations["served"], number), rephrases, near_to, annotated)
     best = np.argsort(-found.probability, axis=1, kind="stable")[:, :_MOST_NAMED]
     chance = np.round(np.take_along_axis(found.probability, best, axis=1), 9)
     posterior = [
         [{"intent": names[i], "weight": p} for i, p in zip(row, chances, strict=True) if p >= _NAMED]
         for row, chances in zip(best.tolist(), chance.tolist(), strict=True)
     ]
-    told = json.dumps({"exponent": found.exponent, "agreement": found.agreement})
+    told = json.dumps({"agreement": found.agreement})
     # What was fitted rides on the locale's first row: a co-group returns one table.
     fitted = [told] + [None] * (len(ids) - 1)
     columns = [formulations["locale"], ids, pa.array(posterior, _WEIGHTS), pa.array(fitted, pa.string())]
@@ -257,7 +261,7 @@ def posteriors_of(formulations: DataFrame, near: DataFrame, instead: DataFrame) 
     """The posterior of each formulation's intent; see `mining.intent_posterior`.
 
     Args:
-        formulations: locale, formulation_id, guesses, served.
+        formulations: locale, formulation_id, guesses, served, annotated.
         near: locale, left, right, cosine, each pair once.
         instead: as `said_instead` returns them.
 
@@ -268,7 +272,7 @@ def posteriors_of(formulations: DataFrame, near: DataFrame, instead: DataFrame) 
     """
     one = F.lit(None).cast("double")
     links = near.select("locale", "left", "right", "cosine", one.alias("forth"), one.alias("back"))
-    chosen = formulations.select("locale", "formulation_id", "guesses", "served").groupBy("locale")
+    chosen = formulations.select("locale", "formulation_id", "guesses", "served", "annotated").groupBy("locale")
     both = links.unionByName(instead).groupBy("locale")
     return chosen.cogroup(both).applyInArrow(_fitting, from_arrow_schema(_POSTERIOR))
 

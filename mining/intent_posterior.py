@@ -8,12 +8,13 @@ hidden intent:
 - rephrases: the other wording means the same with the probability that the pair is one, so what its users did counts
   here too;
 - near wordings: as above, with the probability that wordings so near agree, which is fitted to pairs of sure ones;
+- annotated utterances that are near, in any language, to a power that was chosen on logs (`_ANNOTATED`);
 - the champion's guesses and the near wordings, both of them one model's and one encoder's view of many wordings alike,
-  to the power of one exponent, fitted to what users did with what they were served, which neither has seen.
+  to a power that was chosen on logs, too (`_VIEW`).
 
 After Zhu and Ghahramani 2002, "Learning from labeled and unlabeled data with label propagation", in one step: further
-steps bring a wording's own guess back to it, and were measured to make the posterior surer than it is right. The
-exponent is Platt's scaling (1999) by what users did, in place of labels.
+steps bring a wording's own guess back to it, and were measured to make the posterior surer than it is right. So was the
+power of the view fitted to what users did with what they were served (docs/learning.md).
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from mining.neighbours import Floats, Ints
 
@@ -31,10 +31,9 @@ _BINS = 20  # of cosine, per unit
 _SURE = 0.7  # probability from which two wordings are asked whether they agree
 _BELIEF = 5.0, 0.5  # pairs and their agreement that each bin begins with
 _RANGE = 0.05, 0.97  # agreement
-_EXPONENTS = 0.02, 2.0
 _MOST = 8.0  # near wordings, weighted by agreement, that count in full
-_FEW = 50  # answers below which the exponent is not fitted
-_EXPONENT = 0.4  # where it is not
+_VIEW = 0.4  # power of the champion's guesses and of near wordings: one view of many wordings errs alike
+_ANNOTATED, _UNSAID = 0.3, 0.01  # power of what near annotated utterances say; what they leave to any other intent
 _CHUNK = 100_000  # edges at once
 
 
@@ -45,12 +44,10 @@ class IntentPosterior:
     Args:
         probability: n x intents, each row summing to 1.
         agreement: of near wordings, by cosine.
-        exponent: of guesses and near wordings.
     """
 
     probability: Floats
     agreement: dict[float, float]
-    exponent: float
 
 
 @dataclass(frozen=True)
@@ -106,25 +103,12 @@ def _softmax(scores: Floats) -> Floats:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def _exponent(view: Floats, told: Floats, rows: Ints, intents: Ints, odds: Floats) -> float:
-    """The power of `view` under which what users did is likeliest."""
-    if len(rows) < _FEW:
-        return _EXPONENT
-    seen, place = np.unique(rows, return_inverse=True)
-    view, told = view[seen], told[seen]
-
-    def surprise(power: float) -> float:
-        return -float(np.log1p(_softmax(view * power + told)[place, intents] * (odds - 1)).mean())
-
-    found = minimize_scalar(surprise, bounds=_EXPONENTS, method="bounded", options={"xatol": 1e-3})
-    return round(float(found.x), 3)
-
-
 def intent_posterior(
     guesses: Floats,
     served: tuple[Sequence[int] | Ints, Sequence[int] | Ints, Sequence[float] | Floats],
     rephrases: Links,
     near: tuple[Ints, Ints, Floats],
+    annotated: Floats | None = None,
 ) -> IntentPosterior:
     """The posterior of every wording of one locale.
 
@@ -134,12 +118,14 @@ def intent_posterior(
             right than where it is wrong (positive).
         rephrases: wordings that users said instead of each other.
         near: left, right and cosine of near wordings (row numbers, each pair once).
+        annotated: n x intents, what near annotated utterances say (`mining.gold_neighbours`); a row of zeros says
+            nothing, and so does None.
 
     Cost: O(links x intents) time, in numpy; memory of six n x intents tables of doubles (3 GB a million rows at 60).
     """
     n, many = guesses.shape
     if not n or not many:
-        return IntentPosterior(guesses, {}, _EXPONENT)
+        return IntentPosterior(guesses, {})
     missing = np.maximum(1 - guesses.sum(axis=1, keepdims=True), 0)
     base = guesses + (missing + 1e-6) / many
     base /= base.sum(axis=1, keepdims=True)
@@ -148,12 +134,12 @@ def intent_posterior(
     rows, intents = rows.astype(np.int64), intents.astype(np.int64)
     told = np.zeros((n, many))
     np.add.at(told, (rows, intents), np.log(odds))
-    said = _heard(_softmax(told + np.log(share)), share, rephrases)
-    told += said
+    told += _heard(_softmax(told + np.log(share)), share, rephrases)
     view, agreement = np.log(base), dict[float, float]()
     if len(near[0]):
         belief = _softmax(told + _GUESS * view + (1 - _GUESS) * np.log(share))
         weight, agreement = _agreement(belief, near)
         view = view + _heard(belief, share, Links(near[0], near[1], weight, weight), _MOST)
-    power = _exponent(view, said, rows, intents, odds)
-    return IntentPosterior(_softmax(view * power + told), agreement, power)
+    if annotated is not None:
+        told += _ANNOTATED * np.log(annotated + _UNSAID)
+    return IntentPosterior(_softmax(view * _VIEW + told), agreement)

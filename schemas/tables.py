@@ -311,7 +311,7 @@ PSEUDO_LABELS = Table(
         _c(
             "sources",
             list_of(pa.struct([("source", _S), ("intent", _S), ("users", _L), ("weight", _F)])),
-            "votes by source and intent",
+            "votes by source and intent; of `annotated`, what near annotated utterances say, without users",
         ),
         _c("pair_ids", STRINGS, "rephrase pairs behind it"),
         _RUN,

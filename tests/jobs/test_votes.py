@@ -92,7 +92,7 @@ def test_a_second_guess_counts_for_as_much_as_all_first_ones(spark: SparkSession
 
 
 def test_how_often_intents_survive_lies_midway_between_its_bounds(spark: SparkSession) -> None:
-    # The last user says the same three times over, and is heard once.
+    # The last user says the same three times over, and is heard once; each of the two wordings counts once.
     frictions = [0.9] * 4 + [0.1] * 3
     said = [("u0", "f"), ("u1", "f"), ("u2", "f"), ("u2", "g"), *[("u3", "f")] * 3]
     turns = [
@@ -116,7 +116,7 @@ def test_how_often_intents_survive_lies_midway_between_its_bounds(spark: SparkSe
     pair_shape += f"source string, target_interpretation {INTERPRETATION}, posterior double, target_acceptance double"
     found = intent_survival(spark.createDataFrame(turns, shape), spark.createDataFrame(pairs, pair_shape)).collect()
     survival = (0.8 / 3.5 + 0.8 / 1.6) / 2
-    accepted = (0.1 * 4 + 0.9) / 5
+    accepted = ((0.1 * 3 + 0.9) / 4 + 0.1) / 2
     assert found[0]["survival"] == pytest.approx(survival, abs=1e-6)
     assert found[0]["served"] == pytest.approx(accepted / (accepted + (1 - accepted) * survival), abs=1e-6)
 
@@ -167,21 +167,22 @@ def test_a_pair_speaks_for_its_user_among_all_users_of_a_wording(spark: SparkSes
 
 def test_a_wording_is_told_by_near_wordings_and_by_what_was_said_instead(spark: SparkSession) -> None:
     weights = "array<struct<intent string, weight double>>"
-    shape = f"locale string, formulation_id string, guesses {weights}, served {weights}"
+    shape = f"locale string, formulation_id string, guesses {weights}, served {weights}, annotated {weights}"
     rows, near = [], []
     for locale, intents in (("sw-KE", ("alarm", "music")), ("ja-JP", ("music", "alarm"))):
         for i in range(40):
             intent = intents[i % 2]
-            rows.append((locale, f"{locale} {i:02}", [("", 1.0), (intent, 0.5)], [(intent, 30.0)]))
+            rows.append((locale, f"{locale} {i:02}", [("", 1.0), (intent, 0.5)], [(intent, 30.0)], None))
             near += [(locale, f"{locale} {i:02}", f"{locale} {j:02}", 0.8) for j in range(i + 2, 40, 2)]
-        rows += [(locale, f"{locale} {name}", None, None) for name in ("new", "said", "alone")]
+        rows += [(locale, f"{locale} {name}", None, None, None) for name in ("new", "said", "alone")]
+        rows.append((locale, f"{locale} taught", None, None, [("music", 0.9), ("weather", 0.1)]))
         near += [(locale, f"{locale} {i:02}", f"{locale} new", 0.8) for i in range(0, 10, 2)]
     links = [(locale, f"{locale} 01", f"{locale} said", None, 0.9, 0.9) for locale in ("sw-KE", "ja-JP")]
     found = posteriors_of(
         spark.createDataFrame(rows, shape), spark.createDataFrame(near, EDGE),
         spark.createDataFrame(links, f"{EDGE}, forth double, back double"),
     ).toArrow().to_pylist()  # fmt: skip
-    assert len(found) == 86
+    assert len(found) == 88
     fitted = {row["locale"]: json.loads(row["fitted"]) for row in found if row["fitted"]}
     assert set(fitted) == {"sw-KE", "ja-JP"}
     assert fitted["sw-KE"]["agreement"]["0.8"] > 0.9
@@ -190,4 +191,6 @@ def test_a_wording_is_told_by_near_wordings_and_by_what_was_said_instead(spark: 
         "alarm", "music", "music", "alarm",
     ]  # fmt: skip
     assert best["sw-KE new"]["weight"] > 0.8
-    assert best["sw-KE alone"]["weight"] == pytest.approx(0.5, abs=0.01)
+    assert best["sw-KE alone"]["weight"] == pytest.approx(1 / 3, abs=0.01)
+    # An intent that no champion guessed is known from the annotated alone.
+    assert {best[f"{locale} taught"]["intent"] for locale in ("sw-KE", "ja-JP")} == {"music"}

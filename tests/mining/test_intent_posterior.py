@@ -57,7 +57,21 @@ class Log:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_users_and_near_wordings_make_the_champion_righter_and_the_posterior_is_as_sure_as_it_is_right(
+def test_near_annotated_utterances_make_the_posterior_righter_and_who_has_none_is_left_alone(seed: int) -> None:
+    log = Log(seed)
+    random = np.random.default_rng(seed)
+    n = len(log.meant)
+    said = np.where(random.random(n) < 0.6, log.meant, random.integers(0, INTENTS, n))
+    annotated = np.zeros((n, INTENTS))
+    annotated[np.arange(n), said] = 1
+    annotated[::2] = 0
+    alone, found = (log.posterior(near=NOTHING, annotated=a).probability for a in (None, annotated))
+    assert (found[1::2].argmax(1) == log.meant[1::2]).mean() > (alone[1::2].argmax(1) == log.meant[1::2]).mean() + 0.01
+    np.testing.assert_allclose(found[::2], alone[::2], atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_users_and_near_wordings_make_the_champion_righter_and_the_posterior_is_no_surer_than_it_is_right(
     seed: int,
 ) -> None:
     log = Log(seed)
@@ -68,9 +82,8 @@ def test_users_and_near_wordings_make_the_champion_righter_and_the_posterior_is_
         best = found.probability.max(axis=1)
         here = (best >= low) & (best < high)
         assert here.sum() > 100
-        assert (found.probability.argmax(axis=1) == log.meant)[here].mean() == pytest.approx(
-            best[here].mean(), abs=0.12
-        )
+        # These guesses err each on its own, so more could be made of them than of a model's.
+        assert (found.probability.argmax(axis=1) == log.meant)[here].mean() > best[here].mean() - 0.05
 
 
 def test_that_nearer_wordings_agree_more_is_found_without_a_label() -> None:
@@ -91,13 +104,6 @@ def test_an_encoder_that_knows_nothing_is_not_listened_to() -> None:
     found = log.posterior(near=(left[kept], shuffled[kept], cosine[kept]))
     assert max(found.agreement.values()) < 0.45
     assert log.right(found.probability) > log.right(log.posterior(near=NOTHING).probability) - 0.03
-
-
-def test_users_who_reject_everything_make_the_guesses_count_less() -> None:
-    log = Log(7)
-    rows = np.arange(len(log.meant))
-    sure, unsure = (log.posterior(served=(rows, log.said, np.full(len(rows), odds))) for odds in (4.0, 0.25))
-    assert unsure.exponent < sure.exponent
 
 
 def test_what_was_said_instead_tells_a_wording_as_far_as_the_pair_is_one() -> None:

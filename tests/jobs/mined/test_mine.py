@@ -147,6 +147,20 @@ def test_accepted_labels_have_the_floor_of_users_behind_them(mined: Mined) -> No
 # Reruns, crashes, shuffles
 
 
+def test_a_label_tells_what_near_annotated_utterances_say(mined: Mined) -> None:
+    run = mined.lake.manifest("pseudo_labels")
+    assert run is not None
+    assert run.counts["annotated_neighbours"] > 0
+    assert len(list(mined.lake.encoders.glob("gold-*.npy"))) == 1
+    told = [
+        [s for s in row["sources"] if s["source"] == "annotated"]
+        for row in mined.lake.rows("pseudo_labels", ["sources"])
+    ]
+    assert all(told)
+    assert all(s["users"] == 0 and 0 < s["weight"] <= 1 for some in told for s in some)
+    assert all(sum(s["weight"] for s in some) <= 1 + 1e-5 for some in told)
+
+
 def test_a_second_run_does_nothing_and_says_so(mined: Mined) -> None:
     before, published = versions(mined.lake), mined.lake.published()
     again = list(mine(mined.lake, mined.settings))
