@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -17,9 +18,10 @@ from jobs.utterances import encoder_model
 from jobs.variant_edges import vectors_of
 from mining.encoder import embed
 from mining.gold_neighbours import told_by_gold
-from mining.neighbours import Ints
+from mining.neighbours import Ints, fixed_point
 from schemas.annotated import read_annotated
 from schemas.columns import list_of
+from schemas.errors import InputError
 from schemas.normalise import normalise
 
 _MOST = 50_000  # annotated wordings that are compared with
@@ -33,10 +35,12 @@ _TOLD = pa.schema(
 
 
 def _kernel(
-    gold: NDArray[np.float32], numbers: Ints, intents: Sequence[str]
+    gold: NDArray[np.int16], numbers: Ints, intents: Sequence[str]
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
+            if not len(batch):
+                continue
             told = told_by_gold(vectors_of(pa.Table.from_batches([batch])), gold, numbers, len(intents))
             best = np.argsort(-told, axis=1, kind="stable")[:, :_NAMED]
             weight = np.round(np.take_along_axis(told, best, axis=1), 6)
@@ -52,13 +56,22 @@ def _kernel(
 
 
 def _embedded(run: Run, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Vectors of the texts, kept beside the encoder: a large model takes minutes for them."""
+    """Vectors of the texts, kept beside the encoder: a large model takes minutes for them.
+
+    Raises:
+        InputError: the formulations were embedded by another encoder than the lake has now.
+    """
     path, fingerprint = encoder_of(run.lake)
+    embedded = run.lake.dataset("utterances", run.inputs["utterances"])
+    if embedded.count_rows(filter=pc.field("encoder") != fingerprint):
+        raise InputError(
+            "the encoder has changed since the formulations were embedded: run the step `utterances` first"
+        )
     kept = run.lake.encoders / f"gold-{digest(fingerprint, *texts)}.npy"
     if not kept.is_file():
         vectors = embed(encoder_model(path, run.settings.encoder), texts, run.settings.encoder.batch_size)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        for old in kept.parent.glob("gold-*.npy"):
+        for old in kept.parent.glob("gold-*"):
             old.unlink()
         making = Path(f"{kept}.making")
         with making.open("wb") as file:
@@ -72,6 +85,9 @@ def told_by_annotated(run: Run) -> DataFrame:
 
     Returns:
         formulation_id, annotated (intent, weight): the likeliest; no rows where nothing is annotated.
+
+    Raises:
+        InputError: see `_embedded`.
 
     Cost: `told_by_gold`'s for all formulations and up to 50,000 annotated wordings, whose vectors every task holds.
     """
@@ -89,6 +105,7 @@ def told_by_annotated(run: Run) -> DataFrame:
         return run.spark.createDataFrame([], from_arrow_schema(_TOLD))
     intents = sorted({intent for _, intent in known})
     numbers = np.searchsorted(intents, [intent for _, intent in known]).astype(np.int64)
-    kernel = _kernel(_embedded(run, [text for text, _ in known]), numbers, intents)
+    gold = fixed_point(_embedded(run, [text for text, _ in known]))  # once, not batch by batch
+    kernel = _kernel(gold, numbers, intents)
     chosen = run.read("utterances").select("formulation_id", "embedding")
     return chosen.mapInArrow(kernel, from_arrow_schema(_TOLD))

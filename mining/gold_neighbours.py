@@ -10,18 +10,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mining.neighbours import Floats, Ints, between
+from mining.neighbours import Floats, Ints, Vectors, between
 
 _NEAREST = 30
 _SHARPNESS = 20.0  # of the softmax: a neighbour 0.05 further counts a third
 
 
-def told_by_gold(vectors: NDArray[np.float32], gold: NDArray[np.float32], intents: Ints, many: int) -> Floats:
+def told_by_gold(vectors: Vectors, gold: Vectors | NDArray[np.int16], intents: Ints, many: int) -> Floats:
     """Probabilities of intents by the nearest annotated utterances: n x many, rows summing to 1 (0 without any).
 
     Args:
         vectors: unit vectors of wordings, n x dim.
-        gold: unit vectors of annotated utterances, m x dim, in the same space.
+        gold: unit vectors of annotated utterances, m x dim, in the same space; may be in fixed point (`fixed_point`).
         intents: of each of them, a number below `many`.
 
     Cost: O(n x m x dim) time, exact; 8 x n x many bytes beside both in fixed point.

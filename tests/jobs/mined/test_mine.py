@@ -246,6 +246,13 @@ def test_a_missing_gold_file_is_named(mined: Mined, copy: Lake) -> None:
             list(mine(copy, settings_for(mined.folder, training__gold=["nowhere.jsonl"]), only=step))
 
 
+def test_spaces_of_two_encoders_are_not_mixed(mined: Mined, copy: Lake) -> None:
+    changed = settings_for(mined.folder, encoder__dimensions=16, labels__vote_floor=FLOOR + 1)
+    list(mine(copy, changed, only="encoder"))
+    with pytest.raises(InputError, match="run the step `utterances` first"):
+        list(mine(copy, changed, only="pseudo_labels"))
+
+
 @pytest.mark.parametrize(
     ("step", "needs"), [("turns", "ingest"), ("rephrase_pairs", "turns"), ("pseudo_labels", "turns")]
 )
