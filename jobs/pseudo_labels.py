@@ -51,6 +51,7 @@ from jobs.votes import (
     values_of,
     votes_of,
 )
+from mining.served_answers import unheard
 from mining.slot_evidence import OUTSIDE, Sighting, Vote, annotated, in_frames, sighting, spans_of, words
 from mining.slot_fit import fit_slots
 from mining.slot_model import SlotModel
@@ -97,7 +98,9 @@ def _kernel(settings: LabelSettings) -> Callable[[Iterable[pa.RecordBatch]], Ite
         ]
         partners = sorted((p["utterance"], p["posterior"]) for p in row["partners"] or ())
         answers = [(a["slot"], a["answer"], a["users"]) for a in row["answers"] or ()]
-        return sighting(label.utterance, label.intents[0][0], votes, partners, answers)
+        intent, posterior = label.intents[0]
+        odds = next((s["weight"] for s in row["served"] or () if s["intent"] == intent), 1.0)
+        return sighting(label.utterance, intent, votes, partners, answers, unheard(posterior, odds))
 
     def labelled(row: dict[str, Any]) -> dict[str, Any]:
         name = row["formulation_id"]
@@ -319,7 +322,7 @@ def _run(run: Run) -> None:
     fitted = posteriors.where("fitted is not null").select("locale", "fitted").collect()
     run.details["intent_posterior"] = {row["locale"]: json.loads(row["fitted"]) for row in fitted}
     staged = run.keep(
-        formulations.drop("guesses", "served")
+        formulations.drop("guesses")
         .join(posteriors.drop("locale", "fitted"), "formulation_id", "left")
         .join(backers_of(cast, near), "formulation_id", "left")
         .join(_partners(pairs), "formulation_id", "left")

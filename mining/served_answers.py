@@ -6,8 +6,13 @@ the sources: it says how sure the sequence may be. The share of the model's prob
 scaled by two numbers that are fitted to what users did with all the answers, and then each answer's own users are
 heard by Bayes' rule. What an answer loses, the other sequences share.
 
+An answer serves where its intent and its sequence are right. In fitting, users who refused an answer may have refused
+its intent, so each answer counts for as much as its intent is believed; a label's sequence is asked for under the
+label's intent, so there its users speak of the sequence alone.
+
 Source: Platt 1999, "Probabilistic Outputs for Support Vector Machines", with what users did in place of labels: each
-answer contributes log(p x odds + 1 - p), the likelihood of its users' reaction.
+answer contributes log(q p x odds + 1 - q p), the likelihood of its users' reaction, of an intent that is right with
+probability q.
 """
 
 from __future__ import annotations
@@ -56,22 +61,35 @@ class Answer:
         share: of the probability of all sequences, by the model.
         before: the probability that it is right, before its users are heard.
         odds: how much likelier what they did is where it is right than where it is wrong.
+        intent: the probability that its intent is right, before its users are heard.
     """
 
     path: Ints
     share: float
     before: float
     odds: float
+    intent: float = 1.0
+
+
+def unheard(posterior: float, odds: float) -> float:
+    """A posterior without the users whose reaction has entered it with these odds."""
+    return posterior / (posterior + (1 - posterior) * odds)
 
 
 def of_answers(
-    told: Sequence[tuple[Ints, float]], emitted: Floats, moves: Floats, total: float, trust: Trust
+    told: Sequence[tuple[Ints, float]],
+    emitted: Floats,
+    moves: Floats,
+    total: float,
+    trust: Trust,
+    intent: float = 1.0,
 ) -> list[Answer]:
     """The answers of one formulation.
 
     Args:
         told: states, and by how many bits what users did speaks for them; each path once.
         emitted, moves, total: of `mining.hidden_markov`, (L, K), (L, K, K) and the log-likelihood.
+        intent: the probability that the intent they share is right, before their users are heard.
     """
     if not told:
         return []
@@ -80,8 +98,8 @@ def of_answers(
     before *= min(1.0, (1 - _LEAST) / before.sum())
     odds = 2.0 ** np.clip([bits for _, bits in told], -_MOST_BITS, _MOST_BITS)
     return [
-        Answer(path, *numbers)
-        for (path, _), *numbers in zip(told, share.tolist(), before.tolist(), odds.tolist(), strict=True)
+        Answer(path, share_, before_, odds_, intent)
+        for (path, _), share_, before_, odds_ in zip(told, share.tolist(), before.tolist(), odds.tolist(), strict=True)
     ]
 
 
@@ -132,10 +150,10 @@ def fit_trust(answers: Sequence[Answer]) -> Trust:
     """The trust under which what users did is likeliest. O(answers)."""
     if len(answers) < _FEW:
         return TRUST
-    share, odds = np.array([a.share for a in answers]), np.array([a.odds for a in answers])
+    share, odds, intent = (np.array([getattr(a, name) for a in answers]) for name in ("share", "odds", "intent"))
 
     def surprise(numbers: Floats) -> float:
-        return -float(np.log1p(Trust(*numbers)(share) * (odds - 1)).mean())
+        return -float(np.log1p(intent * Trust(*numbers)(share) * (odds - 1)).mean())
 
     start = [TRUST.slope, TRUST.offset]
     found = minimize(surprise, start, method="L-BFGS-B", bounds=[_SLOPES, _OFFSETS])

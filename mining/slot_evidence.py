@@ -56,6 +56,7 @@ class Sighting:
         substituted: for each token, how many other fillers stand in its place in the same frame.
         served: whole answers that users were given under this intent, and by how many bits what they did then speaks
             for all of it being right.
+        believed: the probability that the intent is right, before the users of these answers are heard.
         gold: the tags, where a person annotated them.
         weight: of the formulation when the model is fitted.
     """
@@ -67,6 +68,7 @@ class Sighting:
     partners: float = 0.0
     substituted: tuple[int, ...] = ()
     served: tuple[tuple[Tags, float], ...] = ()
+    believed: float = 1.0
     gold: Tags | None = None
     weight: float = 1.0
 
@@ -230,6 +232,7 @@ def sighting(
     votes: Iterable[Vote],
     partners: Iterable[tuple[str, float]],
     answers: Iterable[tuple[str, str, int]],
+    believed: float = 1.0,
 ) -> Sighting:
     """Everything observed of one formulation but what varies in its frames, which takes its mates (`in_frames`).
 
@@ -239,6 +242,7 @@ def sighting(
         votes: interpretations of it, and of what was said instead.
         partners: other wordings of the same wish, with the probability that they are one.
         answers: (slot type, answer, users) of clarifications that it was followed by.
+        believed: the probability that its label is right, before the users of its own answers are heard.
 
     O(tokens x (partners' tokens + votes)).
     """
@@ -274,7 +278,7 @@ def sighting(
     # Friction is fitted wording by wording: the users of one answer show the same.
     means = [(tags, sum(bits) / len(bits)) for tags, bits in served.items() if bits]
     clearest = sorted(means, key=lambda answer: (-abs(round(answer[1], 9)), str(answer[0])))[:_SERVED]
-    return Sighting(normal, intent, tuple(taggings), stay, total, served=tuple(clearest))
+    return Sighting(normal, intent, tuple(taggings), stay, total, served=tuple(clearest), believed=believed)
 
 
 def annotated(utterance: str, intent: str, slots: Iterable[Slot]) -> Sighting:

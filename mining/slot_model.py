@@ -219,7 +219,7 @@ def answers_told(
             for tags, bits in sightings[row].served
             if all(tag in index for tag in tags)
         ]
-        found.append(of_answers(told, emitted[b], moves[b], float(total[b]), trust))
+        found.append(of_answers(told, emitted[b], moves[b], float(total[b]), trust, sightings[row].believed))
     return found
 
 

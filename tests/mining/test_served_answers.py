@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mining.hidden_markov import backward, forward, path_score
-from mining.served_answers import TRUST, Answer, Trust, fit_trust, hear, heard, of_answers
+from mining.served_answers import TRUST, Answer, Trust, fit_trust, hear, heard, of_answers, unheard
 
 L, K = 4, 3
 AS_IS = Trust(1.0, 0.0)
@@ -69,21 +72,35 @@ def test_nobody_answered_and_nothing_changes_but_how_sure_it_is() -> None:
     assert heard({(0, 0): 0.001}, [], TRUST)[0, 0] == 0.001
 
 
-def reactions(n: int, slope: float, offset: float, seed: int) -> list[Answer]:
-    """Answers that are right as often as the trust says, and users who complain of wrong ones in three of four cases
-    and of right ones in one of ten."""
+def reactions(n: int, slope: float, offset: float, seed: int, *, intents_known: bool = True) -> list[Answer]:
+    """Answers whose slots are right as often as the trust says, and users who complain of answers with something wrong
+    in three of four cases and of right ones in one of ten."""
     rng = np.random.default_rng(seed)
-    share = rng.beta(3, 0.6, n)
-    right = rng.random(n) < Trust(slope, offset)(share)
+    share, intent = rng.beta(3, 0.6, n), np.ones(n) if intents_known else rng.beta(2, 1, n)
+    right = (rng.random(n) < Trust(slope, offset)(share)) & (rng.random(n) < intent)
     complained = rng.random(n) < np.where(right, 0.1, 0.75)
     odds = np.where(complained, 0.1 / 0.75, 0.9 / 0.25)
-    return [Answer(np.zeros(1, np.int64), float(s), 0.5, float(o)) for s, o in zip(share, odds, strict=True)]
+    path = np.zeros(1, np.int64)
+    return [Answer(path, s, 0.5, o, q) for s, o, q in zip(*(x.tolist() for x in (share, odds, intent)), strict=True)]
 
 
-def test_trust_is_found_from_what_users_did_alone() -> None:
-    found = fit_trust(reactions(20_000, 0.4, -0.8, 3))
-    assert found.slope == pytest.approx(0.4, abs=0.06)
+@pytest.mark.parametrize("intents_known", [True, False])
+def test_trust_is_found_from_what_users_did_alone(intents_known: bool) -> None:
+    found = fit_trust(reactions(20_000, 0.4, -0.8, 3, intents_known=intents_known))
+    assert found.slope == pytest.approx(0.4, abs=0.08)
     assert found.offset == pytest.approx(-0.8, abs=0.2)
+
+
+def test_users_who_refuse_a_wrong_intent_say_nothing_of_the_slots() -> None:
+    answers = reactions(20_000, 0.4, 1.0, 3, intents_known=False)
+    sure = fit_trust([replace(a, intent=1.0) for a in answers])
+    assert sure.offset < fit_trust(answers).offset - 0.5
+
+
+@given(st.floats(0.001, 0.999), st.floats(0.02, 50))
+def test_a_posterior_without_its_users_is_what_they_were_told_with(before: float, odds: float) -> None:
+    after = before * odds / (before * odds + 1 - before)
+    assert unheard(after, odds) == pytest.approx(before)
 
 
 def test_few_answers_fit_nothing() -> None:
