@@ -117,6 +117,7 @@ def run_attacks(
     ids: Sequence[int] = (),
     attackers: int = 5,
     repetitions: int = 20,
+    cover: int = 0,
     retrained: bool = False,
 ) -> dict[str, Any]:
     """Mine one round of a launch without attackers, and with each kind of them.
@@ -127,6 +128,7 @@ def run_attacks(
         ids: of each attacker; 1, just under the floor of users, 10 and twice the floor by default.
         attackers: each with texts of their own.
         repetitions: of each id.
+        cover: other wishes that each id says once, so as to be taken for a person.
         retrained: train on each lake's labels as well, and tell the champion's figures on dev.
 
     Returns:
@@ -178,9 +180,10 @@ def run_attacks(
     rows = []
     for kind in kinds:
         for many in ids:
-            size = {"attackers": attackers, "ids": many, "repetitions": repetitions}
+            size = {"attackers": attackers, "ids": many, "repetitions": repetitions, "cover": cover}
             attack = Attack.model_validate(size | {"kind": kind})
-            now = played(f"{kind}-{attackers}x{many}x{repetitions}", attack)
+            hidden = f"-cover-{cover}" if cover else ""
+            now = played(f"{kind}-{attackers}x{many}x{repetitions}{hidden}", attack)
             wanted = wanted_by_attackers(now.lake.rows("turns", _TURN_COLUMNS), now.truth, kind)
             found = changes(quiet.labels, now.labels, now.meant, wanted)
             rows.append({"kind": kind, "ids": many} | now.told | asdict(found))
@@ -191,6 +194,7 @@ def run_attacks(
         "floor": floor,
         "attackers": attackers,
         "repetitions": repetitions,
+        "cover": cover,
         **quiet.told,
         "attacks": rows,
     }

@@ -25,7 +25,7 @@ from mining.comparisons import candidates
 from mining.intake import LINES, check_line, check_lines
 from mining.tokens import TokenBags, TokenWeights, token_counts
 from schemas.normalise import tokenise
-from schemas.settings import RephraseSettings, SessionSettings
+from schemas.settings import LabelSettings, RephraseSettings, SessionSettings
 from schemas.tables import INTERACTIONS, TURNS
 from simulator.synthetic import SyntheticTraffic, block, json_lines, pseudonymous
 
@@ -80,7 +80,7 @@ def measure(turns: int, seed: int) -> dict[str, float]:
         "intake, one record at a time": cost(lambda: [check_line(line, KEY, WINDOW) for line in few], len(few)),
     }
     logged = pseudonymous(table).select(_LOGGED).sort_by(_ORDER).combine_chunks()
-    kernel = _kernel(SessionSettings(), 0.1)
+    kernel = _kernel(SessionSettings(), LabelSettings())
 
     def made() -> pa.Table:
         _formulation.cache_clear()  # no wording is known before the batch it is in

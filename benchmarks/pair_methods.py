@@ -26,6 +26,7 @@ from mining.friction_model import fit_friction, friction
 from mining.meetings import met, seen
 from mining.sessions import answers, seconds, sessionise
 from mining.tokens import TokenWeights, slot_token_counts, token_counts, value_tokens
+from mining.voices import Voices
 from schemas.normalise import formulation_id, normalise
 from schemas.settings import Settings
 from schemas.tables import TURNS
@@ -65,6 +66,9 @@ class Log:
         turns = turns.append_column("text", pa.array(texts, pa.string()))
         said = [formulation_id(r["locale"], text) for r, text in zip(rows, texts, strict=True)]
         turns = turns.append_column("formulation_id", pa.array(said, pa.string()))
+        voices = Voices(settings.labels.voice_wordings)
+        heard = voices.of(turns.column("user_id"), turns.column("formulation_id"))
+        turns = turns.append_column("heard", pa.array(heard))
         return cls(turns.append_column("friction", pa.array(_friction(turns, settings))), first, settings)
 
     @cached_property
@@ -79,6 +83,11 @@ class Log:
         return np.asarray(codes.to_numpy(zero_copy_only=False), dtype=np.int64)
 
     @cached_property
+    def heard(self) -> NDArray[np.bool_]:
+        """Whether the pipeline hears each turn's user (`mining.voices`)."""
+        return np.asarray(self.turns.column("heard").to_numpy(), dtype=bool)
+
+    @cached_property
     def friction(self) -> Floats:
         """Friction of each turn."""
         return np.asarray(self.turns.column("friction").to_numpy(), dtype=np.float64)
@@ -89,7 +98,7 @@ class Log:
         chosen = self.settings.rephrase
         return candidates(
             self.turns,
-            token_weights(self.turns),
+            token_weights(self.turns.filter(self.turns.column("heard"))),
             max_gap_seconds=chosen.max_gap_seconds,
             lookahead=chosen.lookahead,
             min_source_friction=chosen.min_source_friction,
@@ -118,16 +127,17 @@ _LOGGED = (
 
 def _friction(turns: pa.Table, settings: Settings) -> Floats:
     """As the step `turns` fits it; nobody is held out."""
-    held_out = pa.array(np.zeros(len(turns), dtype=bool))
+    nobody = pa.array(np.zeros(len(turns), dtype=bool))
     pattern = pattern_key(evidence_levels(turns), SIZES_OF_FRICTION)
-    wording, meetings = met(turns.append_column("held_out", held_out), pattern)
+    wording, meetings = met(turns.append_column("held_out", nobody), pattern)
     rows, chosen = seen(meetings), settings.friction
     locales = np.asarray(rows.column("locale").to_pylist(), dtype=object)
     scores = np.zeros(len(rows))
     for locale in sorted(set(locales)):
         mine = rows.filter(pa.array(locales == locale))
+        heard = mine.filter(mine.column("heard"))
         model = fit_friction(
-            mine, np.ones(len(mine)),
+            heard, np.ones(len(heard)),
             prior=chosen.prior, silent_failure=chosen.silent_failure, iterations=chosen.iterations,
         )  # fmt: skip
         scores[locales == locale] = friction(model.bits(mine))
@@ -147,7 +157,7 @@ def token_weights(turns: pa.Table) -> dict[str, TokenWeights]:
     made = {}
     for locale, texts in said.items():
         there, inside = slot_token_counts(texts, texts.values())
-        made[locale] = TokenWeights(len(texts), token_counts(texts), value_tokens(there, inside))
+        made[locale] = TokenWeights(len(texts), token_counts(texts), value_tokens(len(texts), there, inside))
     return made
 
 
@@ -178,7 +188,7 @@ def _posteriors(log: Log, without: str | None = None) -> tuple[Floats, Floats]:
     locales = np.asarray(log.turns.column("locale").to_pylist(), dtype=object)[found.source]
     keys, chosen = pattern_key(levels, sizes), log.settings.rephrase
     for locale in sorted(set(locales)):
-        mine = np.flatnonzero(locales == locale)
+        mine = np.flatnonzero((locales == locale) & log.heard[found.source])
         # A busy user's pairs count for `max_pairs_per_user` in all.
         busy = np.bincount(log.user[found.source])
         weight = np.minimum(1.0, chosen.max_pairs_per_user / busy[log.user[found.source[mine]]])
@@ -196,7 +206,7 @@ def ours(log: Log, without: str | None = None) -> Chosen:
     """The pipeline's model, fitted to this log; `without` one comparison for the ablation."""
     found, chosen = log.candidates, log.settings.rephrase
     posterior, _ = _posteriors(log, without)
-    open_ = ~found.answered
+    open_ = ~found.answered & log.heard[found.source]
     return choose(log, found.source[open_], found.target[open_], posterior[open_], chosen.min_posterior)
 
 
@@ -206,7 +216,7 @@ def outcomes(log: Log) -> NDArray[np.str_]:
     said = np.full(len(log.turns), "nothing", dtype="<U11")
     chosen = ours(log)
     said[chosen.source[chosen.believed]] = np.where(chosen.same_words, "repeat", "rephrase")[chosen.believed]
-    open_ = np.flatnonzero(~found.answered & (said[found.source] == "nothing"))
+    open_ = np.flatnonzero(~found.answered & log.heard[found.source] & (said[found.source] == "nothing"))
     source, target = found.source[open_], found.target[open_]
     taken = np.zeros(0, dtype=np.int64)
     changes = new_requests(source, target - source, _posteriors(log)[1][open_], taken, least)

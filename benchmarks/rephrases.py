@@ -226,27 +226,36 @@ def calibration(log: Log, truth: Sequence[Mapping[str, Any]], bins: int = 10) ->
 def _attacks(
     settings: Settings, options: BenchOptions, book: Catalogue, crowd: Population, say: Say
 ) -> dict[str, dict[str, Any]]:
-    """What one attacker changes who has one id, ten, or just more than the floor of users behind a label."""
+    """What one attacker changes who has one id, ten, or just more than the floor of users behind a label; and ten that
+    say other things beside, more than the attack, so that they are heard."""
     quiet = crowd.model_copy(update={"attack": Attack()})
     log, truth = _simulated(settings, options, book, quiet)
     before = {name: _believed(find(log), log) for name, find in UNTAUGHT.items() if not name.startswith("ours without")}
     floor = settings.labels.vote_floor
     found: dict[str, dict[str, Any]] = {}
-    for name, ids in (("one_id", 1), ("ten_ids", 10), ("above_floor", floor + 1)):
-        say(f"attack with {ids} ids")
-        arm = quiet.model_copy(update={"attack": Attack(attackers=1, ids=ids, repetitions=500)})
+    attacks = {
+        "one_id": Attack(attackers=1, ids=1, repetitions=500),
+        "ten_ids": Attack(attackers=1, ids=10, repetitions=500),
+        "above_floor": Attack(attackers=1, ids=floor + 1, repetitions=500),
+        "ten_covered_ids": Attack(attackers=1, ids=10, repetitions=10, cover=20),
+    }
+    for name, attack in attacks.items():
+        say(f"attack with {attack.ids} ids")
+        arm = quiet.model_copy(update={"attack": attack})
         log, truth = _simulated(settings, options, book, arm)
         bots = {row["interaction_id"] for row in truth if row["attack"]}
+        accounts = {row["person"] for row in truth if row["attack"]}
+        theirs = {row["interaction_id"] for row in truth if row["person"] in accounts}
         found[name] = {}
         for method, pairs in before.items():
             now = _believed(UNTAUGHT[method](log), log)
             false = {pair: said for pair, said in now.items() if pair[0] in bots}
-            others = set(now) - set(false)
+            others = {pair for pair in now if pair[0] not in theirs}
             behind: dict[tuple[str, str], set[str]] = {}
             for (source, _), (one, other, user) in false.items():
                 behind.setdefault((one, other), set()).add(user if source else "")
             found[name][method] = {
-                "ids": ids,
+                "ids": attack.ids,
                 "others_changed": len(others ^ set(pairs)),
                 "false_pairs": len(false),
                 "false_edges": len(behind),

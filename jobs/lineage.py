@@ -56,7 +56,7 @@ def lineage_of(lake: Lake, locale: str | None, text: str) -> dict[str, Any]:
     label = found[0]
     columns = ["pair_id", "source", "target", "target_utterance", "target_interpretation", "posterior", "user_id"]
     pairs = _rows(lake, "rephrase_pairs", "pair_id", label["pair_ids"], columns)
-    turns = _rows(lake, "turns", "formulation_id", [name], ["interaction_id", "user_id", "held_out"])
+    turns = _rows(lake, "turns", "formulation_id", [name], ["interaction_id", "user_id", "held_out", "heard"])
     taught = Counter(
         p["source_formulation"]
         for p in _rows(lake, "rephrase_pairs", "target_formulation", [name], ["source_formulation", "kind", "held_out"])
@@ -75,6 +75,7 @@ def lineage_of(lake: Lake, locale: str | None, text: str) -> dict[str, Any]:
         "turns": len(turns),
         "users": len({t["user_id"] for t in turns}),
         "held_out_turns": sum(t["held_out"] for t in turns),
+        "unheard_turns": sum(not t["heard"] for t in turns),
         "teaches": [
             {"formulation_id": r["formulation_id"], "utterance": r["utterance"], "intent": r["intent"],
              "pairs": taught[r["formulation_id"]]}

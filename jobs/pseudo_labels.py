@@ -24,6 +24,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 import jobs.gold_neighbours
 import jobs.taught
+import jobs.voters
 import jobs.votes
 import mining.gold_neighbours
 import mining.hidden_markov
@@ -40,6 +41,7 @@ from jobs.encoder import gold_stamp
 from jobs.gold_neighbours import told_by_annotated
 from jobs.lake import Run, Step, spark_schema
 from jobs.taught import mark, taught, teachers
+from jobs.voters import VOTERS
 from jobs.votes import (
     backers_of,
     evidence,
@@ -287,7 +289,7 @@ def _run(run: Run) -> None:
         run.keep(lessons)
     turns = run.read("turns").where("text != ''")
     marked = mark(turns, lessons)
-    voting = turns.where("not held_out")
+    voting = turns.where(VOTERS)
     pairs = run.read("rephrase_pairs").where("kind != 'new_request' and not held_out")
     pairs = pairs.where(F.col("posterior") >= run.settings.rephrase.min_posterior)
     vote = F.struct(
@@ -299,7 +301,7 @@ def _run(run: Run) -> None:
     run.details["served_if_right"] = {r["locale"]: r["served"] for r in told}
     survival = run.spark.createDataFrame(survives)
     told_targets = mark(pairs, lessons, "target_formulation")
-    cast = run.keep(votes_of(marked.where("not held_out"), told_targets, survival))
+    cast = run.keep(votes_of(marked.where(VOTERS), told_targets, survival))
     votes = cast.groupBy("formulation_id").agg(F.collect_list(vote).alias("votes"))
     near = (
         run.read("variant_edges").where("kind in ('same_locale', 'near')").select("locale", "left", "right", "cosine")
@@ -354,6 +356,7 @@ STEP = Step(
     code=(
         jobs.gold_neighbours,
         jobs.taught,
+        jobs.voters,
         jobs.votes,
         mining.gold_neighbours,
         mining.intent_posterior,

@@ -13,9 +13,11 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
+import jobs.voters
 import mining.absorption
 import schemas.normalise
 from jobs.lake import Run, Step
+from jobs.voters import OF_VOTERS, VOTERS
 from mining.absorption import absorb
 from schemas.normalise import formulation_id, normalise
 from schemas.tables import REFORMULATIONS
@@ -121,7 +123,7 @@ def _solve(table: pa.Table) -> pa.Table:
 
 
 def _run(run: Run) -> None:
-    turns = run.read("turns").where("not held_out")
+    turns = run.read("turns").where(VOTERS)
     pairs = (
         run.read("rephrase_pairs")
         .where("kind != 'new_request' and not held_out")
@@ -129,7 +131,7 @@ def _run(run: Run) -> None:
     )
     states = run.keep(_states(turns, run.read("variant_clusters")))  # read twice, as source and as target
     made = _moves(states, pairs).groupBy("locale").applyInArrow(_solve, from_arrow_schema(_SOLVED))
-    run.count(turns=run.rows("turns", ~pc.field("held_out")), states=run.write(REFORMULATIONS, made))
+    run.count(turns=run.rows("turns", OF_VOTERS), states=run.write(REFORMULATIONS, made))
     stays = (pc.field("best_cluster") == pc.field("cluster_id")) & (
         pc.field("best_interpretation") == pc.field("interpretation")
     )
@@ -141,6 +143,6 @@ STEP = Step(
     reads=("turns", "rephrase_pairs", "variant_clusters"),
     writes=(REFORMULATIONS,),
     settings=(),
-    code=(mining.absorption, schemas.normalise),
+    code=(jobs.voters, mining.absorption, schemas.normalise),
     run=_run,
 )

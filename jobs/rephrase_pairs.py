@@ -40,18 +40,18 @@ from schemas.tables import REPHRASE_PAIRS
 _MOST_TOKENS = 20_000  # of a locale, whose frequency is told to the kernel; the rarer ones weigh as unseen
 # Of the turns, what the kernels read: the evidence and what was logged beside it stay where they are.
 _READ = (
-    "interaction_id", "session_id", "user_id", "held_out", "locale", "occurred_at", "utterance", "text",
+    "interaction_id", "session_id", "user_id", "held_out", "heard", "locale", "occurred_at", "utterance", "text",
     "formulation_id", "interpretation", "model_version", "response", "requested_slot", "friction",
     "confidence", "feedback", "rewritten_from",
 )  # fmt: skip
-_NOT_KEPT = ("response", "requested_slot", "confidence", "feedback", "rewritten_from")
+_NOT_KEPT = ("heard", "response", "requested_slot", "confidence", "feedback", "rewritten_from")
 _CHOSEN = pa.schema(
     [
         *(f for f in REPHRASE_PAIRS.arrow if f.name not in ("features", "match_weight", "run_id")),
         pa.field("pattern", pa.int64()),
     ]
 )
-_TEXTS = ("locale", "text", "response", "interpretation")  # what tokens are counted in
+_TEXTS = ("locale", "text", "response", "interpretation", "heard")  # what tokens are counted in
 _SAID = ("locale", "text", "values")
 _COUNTS = COUNTS.append(pa.field("failed", pa.int64()))  # turns with a candidate; on rows of their own
 
@@ -65,7 +65,10 @@ def _kernel(sessions: SessionSettings, rephrase: RephraseSettings, weights: dict
 
     def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.Table | None, pa.Table | None]]:
         counts, failed = CappedCounts(rephrase.max_pairs_per_user), 0
-        for turns in whole_sessions(batches, sessions.gap_seconds, sessions.max_turns):
+        for every in whole_sessions(batches, sessions.gap_seconds, sessions.max_turns):
+            turns = every.filter(every.column("heard"))
+            if not len(turns):
+                continue
             found = candidates(
                 turns,
                 weights,
@@ -201,7 +204,9 @@ _TOKENS = ("locale", "token", "n", "understood", "in_slots")
 
 
 def _said(turns: pa.Table) -> pa.Table:
-    """The distinct texts, and where one was understood its slot values, parted by spaces; the last by the alphabet."""
+    """The distinct texts of users who are heard, and where one was understood its slot values, parted by spaces; the
+    last by the alphabet."""
+    turns = turns.filter(turns.column("heard"))
     slots = pc.struct_field(turns.column("interpretation").combine_chunks(), "slots")
     lengths = pc.fill_null(pc.list_value_length(slots), 0).to_numpy()
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
@@ -253,7 +258,7 @@ def token_weights(cells: DataFrame) -> dict[str, TokenWeights]:
     for locale, of_token in found.items():
         formulations_seen = of_token.pop(_ALL)[0]
         n, there, inside = ({token: seen[i] for token, seen in of_token.items()} for i in range(3))
-        made[locale] = TokenWeights(formulations_seen, n, value_tokens(there, inside))
+        made[locale] = TokenWeights(formulations_seen, n, value_tokens(formulations_seen, there, inside))
     return made
 
 
@@ -290,7 +295,8 @@ def _second_pass(run: Run, staged: Staged) -> None:
     candidates_seen = pc.sum(table.filter(~pc.field("answered")).column("pairs_sum")).as_py() or 0
     below = pc.sum(table.filter(pc.field("answered")).column("pairs_sum")).as_py() or 0
     rewritten = run.rows("turns", pc.field("rewritten_from").is_valid())
-    run.count(below_min_source_friction=below, rewritten_targets_left_out=rewritten)
+    unheard = run.rows("turns", ~pc.field("heard"))
+    run.count(below_min_source_friction=below, rewritten_targets_left_out=rewritten, turns_of_unheard_users=unheard)
     run.count(
         candidates=candidates_seen, turns_with_candidates=failed, pairs=written, nothing_believed=failed - written
     )

@@ -20,6 +20,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.lake import Run, spark_schema
+from jobs.voters import VOTERS
 from schemas.training_tables import TRAINING_PAIRS
 
 KEPT = ""  # `left_out` of what becomes part of a pair
@@ -124,7 +125,7 @@ def pairs_of(run: Run, locale: str, labels: DataFrame, in_dev: DataFrame) -> Dat
     found = run.keep(users_pairs(run, locale, barred))
     told = {row["left_out"]: row["n"] for row in found.groupBy("left_out").agg(F.count("*").alias("n")).collect()}
     run.count(pairs_of_users=sum(told.values()), **{f"pairs_{name}": told.get(name, 0) for name in LEFT_OUT})
-    voters = turns.where("not held_out").groupBy("formulation_id").agg(F.count_distinct("user_id").alias("voters"))
+    voters = turns.where(VOTERS).groupBy("formulation_id").agg(F.count_distinct("user_id").alias("voters"))
     pairs = weighed(found.where(F.col("left_out") == KEPT), voters, labels.select("formulation_id", "utterance"))
     identity = F.substring(F.sha2(F.concat_ws("\x1f", *_ENDS), 256), 1, 16)
     named = {name: F.col(f"{name}_utterance") for name in _ENDS} | {f"{name}_id": F.col(name) for name in _ENDS}

@@ -22,10 +22,12 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
 import jobs.training_pairs
+import jobs.voters
 import jobs.votes
 from jobs.encoder import gold_stamp
 from jobs.lake import Run, Step, spark_schema
 from jobs.training_pairs import pairs_of
+from jobs.voters import OF_VOTERS
 from jobs.votes import spoken_alone
 from schemas.annotated import Annotated, read_annotated
 from schemas.errors import InputError
@@ -144,13 +146,13 @@ def _judged(run: Run, teaching: DataFrame, locale: str) -> DataFrame:
     Args:
         teaching: formulation_id of the wordings that gold, the log or a pair says something of.
     """
-    turns = run.read("turns").where((F.col("locale") == locale) & (F.col("text") != ""))
+    turns = run.read("turns").where((F.col("locale") == locale) & (F.col("text") != "") & F.col("heard"))
     answered = spoken_alone(turns.where("interpretation is not null and response = 'completed'"))
     labelled = teaching.distinct().withColumn("stratum", F.lit("labelled"))
     told = answered.join(labelled, "formulation_id", "left").withColumn(
         "stratum", F.coalesce("stratum", F.lit("unlabelled"))
     )
-    voters = run.rows("turns", (pc.field("locale") == locale) & ~pc.field("held_out"))
+    voters = run.rows("turns", (pc.field("locale") == locale) & OF_VOTERS)
     one_in = -(-voters // _OF_VOTERS)
     chosen = F.conv(F.substring("formulation_id", 1, 8), 16, 10).cast("long") % max(one_in, 1) == 0
     judge = F.when(F.col("held_out"), "held_out").when((F.col("stratum") == "unlabelled") & chosen, "voter")
@@ -300,7 +302,7 @@ STEP = Step(
     reads=("pseudo_labels", "turns", "rephrase_pairs"),
     writes=(TRAINING_SETS, TRAINING_PAIRS),
     settings=("training", "labels", "rephrase"),
-    code=(jobs.votes, jobs.training_pairs),
+    code=(jobs.voters, jobs.votes, jobs.training_pairs),
     run=_run,
     locale=True,
     also=gold_stamp,

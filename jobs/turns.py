@@ -17,6 +17,7 @@ import mining.friction
 import mining.friction_model
 import mining.meetings
 import mining.sessions
+import mining.voices
 import schemas.normalise
 from jobs.cells import in_order, packed, tables_of
 from jobs.files import WRITTEN, writes
@@ -29,9 +30,10 @@ from mining.friction import CONFIDENCE, CONTINUED, FEEDBACK, SIZES, evidence_lev
 from mining.friction_model import FrictionModel, fit_friction, friction, level_name
 from mining.meetings import FirstMeetings, alike, met, seen, together, users
 from mining.sessions import seconds, session_id, sessionise, whole_sessions
+from mining.voices import Voices, whole_users
 from schemas.columns import EVIDENCE
 from schemas.normalise import formulation_id, normalise
-from schemas.settings import SessionSettings
+from schemas.settings import LabelSettings, SessionSettings
 from schemas.tables import INTERACTIONS, TURNS
 
 _LATER = ("friction", "evidence", "run_id")
@@ -62,16 +64,17 @@ def _formulations(table: pa.Table) -> pa.Table:
     return pa.table(dict(zip(("text", "formulation_id"), columns, strict=True)))
 
 
-def _kernel(sessions: SessionSettings, held_out: float) -> Kernel:
+def _kernel(sessions: SessionSettings, labels: LabelSettings) -> Kernel:
     """The first pass: the turns, all but friction, and who met which wording."""
 
     def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.Table | None, pa.Table | None]]:
-        for table in whole_sessions(batches, sessions.gap_seconds, sessions.max_turns):
+        voices = Voices(labels.voice_wordings)
+        for table in whole_users(whole_sessions(batches, sessions.gap_seconds, sessions.max_turns)):
             first, position = sessionise(table, sessions.gap_seconds, sessions.max_turns)
             said = _formulations(table)
             starts, session = np.unique(first, return_inverse=True)
             people, ids = (table.column(name).take(starts).to_pylist() for name in ("user_id", "interaction_id"))
-            chosen = [int(user[:8], 16) / 2**32 < held_out for user in people]
+            chosen = [int(user[:8], 16) / 2**32 < labels.held_out_users for user in people]
             gap = np.diff(seconds(table.column("occurred_at")))
             inside = position[1:] > 0  # the row has a previous turn in its session
             silence = pa.array(gap, mask=~inside) if len(table) > 1 else pa.nulls(0, pa.float64())
@@ -81,6 +84,7 @@ def _kernel(sessions: SessionSettings, held_out: float) -> Kernel:
                 "session_id": pa.array([session_id(*one) for one in zip(people, ids, strict=True)]).take(session),
                 "position": pa.array(position.astype(np.int32)),
                 "held_out": pa.array(np.array(chosen, dtype=bool)[session]),
+                "heard": pa.array(voices.of(table.column("user_id"), said.column("formulation_id"))),
                 "seconds_since_previous": pa.concat_arrays([nothing, silence]),
                 "seconds_to_next": pa.concat_arrays([silence, nothing]),
                 "text": said.column("text"),
@@ -132,7 +136,8 @@ def _fit(run: Run, wordings: Staged) -> dict[str, FrictionModel]:
 
     def sample(tables: Iterator[pa.Table]) -> Iterator[pa.RecordBatch]:
         for rows in tables:
-            step = np.array([one_in[locale] for locale in rows.column("locale").to_pylist()])
+            rows = rows.filter(rows.column("heard"))
+            step = np.array([one_in[locale] for locale in rows.column("locale").to_pylist()], dtype=np.int64)
             chosen = rows.filter(pa.array(rows.column("wording").to_numpy() % step == 0))
             yield pa.RecordBatch.from_arrays([pa.array([packed(alike(chosen))])], names=["cell"])
 
@@ -226,7 +231,7 @@ def _with_friction(own: pa.Table, scores: Scores, run_id: str) -> Callable[[pa.T
 def _run(run: Run) -> None:
     logged = [n for n in TURNS.names if n in INTERACTIONS.names and n != "run_id"]
     parts, folder = run.partitions("interactions"), run.lake.scratch(run.run_id)
-    first = _kernel(run.settings.sessions, run.settings.labels.held_out_users)
+    first = _kernel(run.settings.sessions, run.settings.labels)
     table = run.lake.table(TURNS.name)
     with few_at_once(run.spark):
         cells = run.cells("interactions", logged, "user_id")
@@ -239,7 +244,8 @@ def _run(run: Run) -> None:
             turns = run.commit(TURNS, staged.rows(lambda tables: write(map(finish, tables)), WRITTEN))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    run.count(read=run.rows("interactions"), turns=turns)
+    unheard = run.rows(TURNS.name, ~pc.field("heard"))
+    run.count(read=run.rows("interactions"), turns=turns, turns_of_unheard_users=unheard)
     run.details["friction"] = {locale: model.to_json() for locale, model in models.items()}
 
 
@@ -248,6 +254,6 @@ STEP = Step(
     reads=("interactions",),
     writes=(TURNS,),
     settings=("sessions", "friction", "labels"),
-    code=(mining.friction, mining.friction_model, mining.meetings, mining.sessions, schemas.normalise),
+    code=(mining.friction, mining.friction_model, mining.meetings, mining.sessions, mining.voices, schemas.normalise),
     run=_run,
 )

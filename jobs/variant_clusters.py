@@ -11,9 +11,11 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
+import jobs.voters
 import mining.clusters
 from jobs.lake import Run, Step
 from jobs.variant_edges import thresholds_of, vectors_of
+from jobs.voters import VOTERS
 from mining.clusters import cluster, stable_ids
 from mining.thresholds import FIXED, to_medoid
 from schemas.columns import STRINGS
@@ -90,7 +92,7 @@ def _kernel(
 def _settled(turns: DataFrame) -> DataFrame:
     """Formulations whose users clearly accept one intent: no cluster may hold two that differ in it (on and off)."""
     of_intent = (
-        turns.where("interpretation is not null and response = 'completed' and not held_out")
+        turns.where(f"interpretation is not null and response = 'completed' and {VOTERS}")
         .groupBy("formulation_id", F.col("interpretation.intent").alias("intent"))
         .agg(
             F.round(F.avg(1 - F.col("friction")), 6).alias("acceptance"),
@@ -156,6 +158,6 @@ STEP = Step(
     reads=("utterances", "variant_edges", "turns"),
     writes=(VARIANT_CLUSTERS, CLUSTER_EVENTS, CLUSTER_LINKS),
     settings=("clusters",),
-    code=(mining.clusters,),
+    code=(jobs.voters, mining.clusters),
     run=_run,
 )

@@ -27,6 +27,7 @@ MET = pa.schema(
         ("at", pa.int64()),
         ("pattern", pa.int64()),
         ("intent", pa.string()),
+        ("heard", pa.bool_()),
     ]
 )
 SEEN = pa.schema(
@@ -35,9 +36,12 @@ SEEN = pa.schema(
         ("wording", pa.int64()),
         ("answer", pa.int64()),
         ("intent", pa.string()),
+        ("heard", pa.bool_()),
         ("seen", list_of(pa.int64())),
     ]
 )
+
+_NAMED = ("locale", "intent", "heard")  # that all meetings of a wording share
 
 
 def _hashed(names: pa.Array | pa.ChunkedArray) -> Ints:
@@ -66,17 +70,19 @@ def _understood(meant: pa.Array) -> tuple[pa.Array, pa.Array]:
 def wordings(turns: pa.Table) -> tuple[Ints, pa.Array]:
     """Which wording with which answer each turn is, as a 64-bit hash; and the intent of the answer.
 
-    Held-out users' are kept apart, so that what the gate judges by is not what the labels were made from.
+    Held-out users' are kept apart, so that what the gate judges by is not what the labels were made from; and those
+    of users who are not heard (`mining.voices`), who tell nothing of what happened to others.
 
     Args:
-        turns: `formulation_id, held_out, response, interpretation`.
+        turns: `formulation_id, held_out, heard, response, interpretation`.
 
     O(rows) in Arrow, and one hash a distinct wording.
     """
     intent, slots = _understood(_flat(turns.column("interpretation")))
     held_out = pc.if_else(turns.column("held_out"), "held out", "")
+    apart = pc.if_else(turns.column("heard"), held_out, pc.binary_join_element_wise(held_out, "unheard", " "))
     parts = [_flat(pc.cast(part, pa.string())) for part in
-             (turns.column("formulation_id"), held_out, turns.column("response"))]  # fmt: skip
+             (turns.column("formulation_id"), apart, turns.column("response"))]  # fmt: skip
     return _hashed(pc.binary_join_element_wise(*parts, intent, slots, "\x1d")), intent
 
 
@@ -92,8 +98,13 @@ def met(turns: pa.Table, pattern: Ints) -> tuple[Ints, pa.Table]:
     _, first = np.unique(wording * _ODD + user, return_index=True)
     first = np.sort(first)
     at = _flat(turns.column("occurred_at")).cast(pa.int64()).to_numpy()
-    columns = [turns.column("locale").take(first), pa.array(wording[first]), pa.array(user[first]),
-               pa.array(at[first]), pa.array(pattern[first]), intent.take(pa.array(first))]  # fmt: skip
+    numbers = (pa.array(values[first]) for values in (wording, user, at, pattern))
+    columns = [
+        turns.column("locale").take(first),
+        *numbers,
+        intent.take(pa.array(first)),
+        turns.column("heard").take(first),
+    ]
     return wording, pa.table(columns, schema=MET)
 
 
@@ -146,7 +157,7 @@ def seen(meetings: pa.Table) -> pa.Table:
     np.add.at(counts, (place, len(FEEDBACK) + levels[:, 3]), 1)
     answer = levels[:, 0] * len(CONFIDENCE) + levels[:, 1]
     best = np.maximum.reduceat(answer, start) if len(start) else answer
-    return _seen_rows(meetings.select(["locale", "intent"]).take(pa.array(order[start])), wording[start], best, counts)
+    return _seen_rows(meetings.select(list(_NAMED)).take(pa.array(order[start])), wording[start], best, counts)
 
 
 def together(rows: pa.Table) -> pa.Table:
@@ -157,7 +168,7 @@ def together(rows: pa.Table) -> pa.Table:
     counts, answer = counts_of(rows)[order], rows.column("answer").to_numpy()[order]
     if len(start):
         counts, answer = np.add.reduceat(counts, start), np.maximum.reduceat(answer, start)
-    return _seen_rows(rows.select(["locale", "intent"]).take(pa.array(order[start])), wording[start], answer, counts)
+    return _seen_rows(rows.select(list(_NAMED)).take(pa.array(order[start])), wording[start], answer, counts)
 
 
 def alike(rows: pa.Table, count: Ints | None = None) -> pa.Table:
@@ -165,25 +176,23 @@ def alike(rows: pa.Table, count: Ints | None = None) -> pa.Table:
 
     `count` tells of rows that are kinds already how many wordings they stand for.
     """
-    columns = {name: rows.column(name) for name in ("locale", "answer", "intent")}
+    columns = {name: rows.column(name) for name in ("locale", "answer", "intent", "heard")}
     columns |= {f"seen_{i}": pa.array(one) for i, one in enumerate(counts_of(rows).T)}
     names = list(columns)
     columns["count"] = pa.array(np.ones(len(rows), dtype=np.int64) if count is None else count)
     kinds = pa.table(columns).group_by(names, use_threads=False).aggregate([("count", "sum")])
     kinds = kinds.sort_by([(name, "ascending") for name in names])
     counts = np.stack([kinds.column(f"seen_{i}").to_numpy() for i in range(BEHAVIOUR)], axis=1)
-    made = _seen_rows(
-        kinds.select(["locale", "intent"]), np.zeros(len(kinds), np.int64), kinds.column("answer"), counts
-    )
+    made = _seen_rows(kinds.select(list(_NAMED)), np.zeros(len(kinds), np.int64), kinds.column("answer"), counts)
     return made.drop_columns("wording").append_column("count", kinds.column("count_sum"))
 
 
 def _seen_rows(named: pa.Table, wording: Ints, answer: Ints | pa.ChunkedArray, counts: Ints) -> pa.Table:
-    """Rows of `SEEN` from their columns; `named` has locale and intent."""
+    """Rows of `SEEN` from their columns; `named` has those of `_NAMED`."""
     offsets = pa.array(np.arange(len(counts) + 1) * BEHAVIOUR, pa.int32())
     lists = pa.ListArray.from_arrays(offsets, pa.array(counts.ravel(), pa.int64())).cast(SEEN.field("seen").type)
-    columns = [named.column("locale"), pa.array(wording), answer, named.column("intent"), lists]
-    return pa.table(columns, schema=SEEN)
+    locale, *others = (named.column(name) for name in _NAMED)
+    return pa.table([locale, pa.array(wording), answer, *others, lists], schema=SEEN)
 
 
 def counts_of(rows: pa.Table) -> NDArray[np.int64]:

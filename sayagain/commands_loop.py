@@ -223,6 +223,7 @@ def attacks(
     ] = None,
     attackers: Annotated[int, typer.Option(min=1, help="Each has texts of their own.")] = 5,
     repetitions: Annotated[int, typer.Option(min=1, help="Times that each id says them.")] = 20,
+    cover: Annotated[int, typer.Option(min=0, help="Other wishes that each id says once, to look like a person.")] = 0,
     retrained: Annotated[
         bool, typer.Option("--retrain", help="Train on each log's labels, too, and score on dev.")
     ] = False,
@@ -240,7 +241,7 @@ def attacks(
         told = run_attacks(
             settings, options, lambda line: progress.update(progress.task_ids[0], description=line),
             kinds=[name.strip() for name in kinds.split(",") if name.strip()] or KINDS, ids=ids or (),
-            attackers=attackers, repetitions=repetitions, retrained=retrained,
+            attackers=attackers, repetitions=repetitions, cover=cover, retrained=retrained,
         )  # fmt: skip
     write_json(out, told)
     names = ("attacked", "false_pushed", "true_suppressed", "others_false", "others_suppressed", "others_right")
@@ -252,7 +253,7 @@ def attacks(
         for row in told["attacks"]
     ]
     columns = ("attack", "ids", "all", "right", "texts", "pushed", "gone", "false", "lost", "new")
-    title = f"{attackers} attackers in {told['population']}, {locale}, floor of {told['floor']} users"
+    title = f"{attackers} attackers in {told['population']}, {locale}, floor of {told['floor']} users, cover {cover}"
     metric_rows(f"{title}; last three: other labels", columns, rows)
     if retrained:
         figures = ("intent_accuracy", "slot_f1", "exact_match")

@@ -141,6 +141,8 @@ class LabelSettings(_Section):
     tag_level: Annotated[float, Field(ge=0.5, lt=1)] = 0.9  # where spans stay open: what a token's likely tags hold
     slots: Literal["evidence", "projection"] = "evidence"  # all slot evidence, or values copied from targets alone
     held_out_users: Share = 0.1  # kept out of the votes, for the gate
+    # Effective number of different wordings from which a user of twice as many turns is heard; 1 hears everybody.
+    voice_wordings: Annotated[float, Field(ge=1, le=100)] = 4.0
 
 
 class TrainingSettings(_Section):

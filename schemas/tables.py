@@ -82,6 +82,7 @@ TURNS = Table(
         _c("position", _I, "place in the session, from 0"),
         _USER,
         _c("held_out", _B, "true for the share of users whose votes are kept for the gate"),
+        _c("heard", _B, "false for users who say the same again and again, as scripts do: their turns are no evidence"),
         _c("seconds_since_previous", _F, "null at the start of a session", True),
         _c("seconds_to_next", _F, "null at the end of a session", True),
         _c("formulation_id", _S, "hash of locale and normalised text"),

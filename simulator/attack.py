@@ -27,7 +27,7 @@ class Bot:
     """One id of an attacker; `speak` and `hear` alternate, as a user's do.
 
     The attacker's texts are drawn from popular wordings, and depend neither on the round nor on the id: all ids of an
-    attacker say the same.
+    attacker say the same. What covers them is each id's own.
     """
 
     def __init__(
@@ -37,25 +37,35 @@ class Bot:
         self.catalogue, self.population = catalogue, population
         self.user_id = f"bot-{attacker:03d}-{number:05d}"
         self.prefix = f"{name}-bot-{attacker:03d}-{number:05d}"
-        self.lines = _lines(catalogue, population, np.random.default_rng([seed, _ATTACK, attacker]))
+        lines = _lines(catalogue, population, np.random.default_rng([seed, _ATTACK, attacker]))
         self.rng = np.random.default_rng([seed, _ATTACK, attacker, round_, 1 + number])
-        repetitions = population.attack.repetitions
-        self.starts = np.sort(self.rng.random(repetitions)) * population.days * 86_400
+        attack, week = population.attack, population.days * 86_400
+        pushed, cover = ((self.rng.random(n) * week).tolist() for n in (attack.repetitions, attack.cover))
+
+        def other() -> _Line:
+            return _said(catalogue, population, _wish(catalogue, population, self.rng), self.rng)
+
+        said = [(start, lines, True) for start in pushed] + [(start, (other(),), False) for start in cover]
+        said.sort(key=lambda one: one[0])
+        # Of each line, when it is begun; none where it follows on the one before.
+        self.script = [
+            (None if i else start, line, attacks) for start, texts, attacks in said for i, line in enumerate(texts)
+        ]
         self.clock, self.turns = 0.0, 0
         self.ended = Counter[str]()  # bots have no tasks that could succeed
         self.version: str | None = None
 
     def speak(self) -> str | None:
-        """The next text, or None when all repetitions are said."""
-        repetition, line = divmod(self.turns, len(self.lines))
-        if repetition >= len(self.starts):
+        """The next text, or None when everything is said."""
+        if self.turns >= len(self.script):
             return None
-        if line == 0:
-            self.clock = max(float(self.starts[repetition]), self.clock + _PAUSE if self.turns else 0.0)
+        start, line, _ = self.script[self.turns]
+        if start is not None:
+            self.clock = max(start, self.clock + _PAUSE if self.turns else 0.0)
         else:
             gap = self.population.repeat_gap
             self.clock += max(1.0, gap.median * float(np.exp(gap.sigma * self.rng.standard_normal())))
-        return self.lines[line][1]
+        return line[1]
 
     @property
     def asks_model(self) -> bool:
@@ -65,7 +75,7 @@ class Bot:
     def hear(self, prediction: Prediction | None) -> Turn:
         """Record the turn; what was answered changes nothing."""
         assert prediction is not None
-        goal, text, slots = self.lines[self.turns % len(self.lines)]
+        _, (goal, text, slots), pushed = self.script[self.turns]
         required = self.catalogue.required_slots(prediction.interpretation.intent)
         reply = respond(prediction, required, self.population.reject_below, execution_fails=False)
         turn = Turn(
@@ -76,7 +86,7 @@ class Bot:
             asr_confidence=1.0,
             reply=reply,
             model_version=self.version,
-            feedback=_FEEDBACK.get(self.population.attack.kind, ()),
+            feedback=_FEEDBACK.get(self.population.attack.kind, ()) if pushed else (),
             channel="phone",
             task_id=f"{self.prefix}-t{self.turns:05d}",
             goal_id=None,
@@ -88,7 +98,7 @@ class Bot:
             satisfied=meets(goal, reply),
             perceived=False,
             person=self.user_id,
-            attack=True,
+            attack=pushed,
         )
         self.turns += 1
         return turn
@@ -106,15 +116,23 @@ def bots(catalogue: Catalogue, population: Population, key: Sequence[int], name:
     ]
 
 
+def _wish(catalogue: Catalogue, population: Population, rng: np.random.Generator) -> Goal:
+    return catalogue.draw_goal(rng, signatures=population.goal_exponent, values=population.value_exponent)
+
+
+def _said(catalogue: Catalogue, population: Population, goal: Goal, rng: np.random.Generator) -> _Line:
+    ways = catalogue.wordings[goal.signature]
+    return goal, *ways[catalogue.pick(len(ways), population.wording_exponent, rng)].realise(goal)
+
+
 def _lines(catalogue: Catalogue, population: Population, rng: np.random.Generator) -> tuple[_Line, ...]:
     """What an attacker says in one go; see `simulator.population.Attack`."""
 
     def wish() -> Goal:
-        return catalogue.draw_goal(rng, signatures=population.goal_exponent, values=population.value_exponent)
+        return _wish(catalogue, population, rng)
 
     def said(goal: Goal) -> _Line:
-        ways = catalogue.wordings[goal.signature]
-        return goal, *ways[catalogue.pick(len(ways), population.wording_exponent, rng)].realise(goal)
+        return _said(catalogue, population, goal, rng)
 
     kind, goal, other = population.attack.kind, wish(), wish()
     while other.intent == goal.intent:

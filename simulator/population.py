@@ -84,6 +84,9 @@ class Attack(BaseModel):
         default=500, description="Times that each id says its texts in a round."
     )
     kind: Literal["pair", "alike", "vouch", "denounce"] = Field(default="pair", description="What is pushed, and how.")
+    cover: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        default=0, description="Other wishes that each id says once, as a person would, so as to be taken for one."
+    )
 
 
 class Population(BaseModel):

@@ -210,7 +210,9 @@ def test_the_report_has_the_promised_shape(report: dict[str, Any]) -> None:
         for kind in KINDS:
             assert {"precision", "recall", "f1", "pr_auc", "low", "high"} <= set(method["kinds"][kind])
     attacked = {m["name"]: m["attack"] for m in report["methods"]}
-    assert set(attacked["ours"]) == {"one_id", "ten_ids", "above_floor"}
+    assert set(attacked["ours"]) == {"one_id", "ten_ids", "above_floor", "ten_covered_ids"}
+    # Who says nothing else is not heard, and changes nothing.
+    assert all(attacked["ours"][name]["others_changed"] == 0 for name in ("one_id", "ten_ids", "above_floor"))
     assert attacked["ours"]["one_id"]["edges_past_floor"] == 0
     json.dumps(report)
     friction = report["friction"]

@@ -134,6 +134,16 @@ def busy_user(log: Log, turns: int = 400) -> str:
     return user
 
 
+def robots(log: Log, ids: int = 6, times: int = 10) -> tuple[str, set[str]]:
+    """Ids that all say one wording and praise the wrong answer; the formulation, and who they are."""
+    text = GOALS[3][2].format("jikoni")
+    users = {pseudonym(20_000 + number) for number in range(ids)}
+    for user in sorted(users):
+        for turn in range(times):
+            log.say(user, NOON + timedelta(hours=4, minutes=turn), text, (WRONG, "", "\0"), feedback=["thumbs_up"])
+    return formulation_id(LOCALE, normalise(text)), users
+
+
 def plant(path: Path, rows: list[dict[str, Any]], run_id: str = "planted") -> Lake:
     """A lake whose `interactions` hold the rows, published as ingest does."""
     lake = Lake(path).open(create=True)

@@ -38,6 +38,7 @@ def planted(wordings: int, seed: int, *, users: float = 1.0) -> tuple[pa.Table, 
         np.arange(wordings),
         (1 + confidence).astype(np.int64),
         intent.tolist(),
+        [True] * wordings,
         pa.array(np.array(seen).tolist(), SEEN.field("seen").type),
     ]
     return pa.table(columns, schema=SEEN), fails
@@ -74,7 +75,7 @@ def test_refusals_do_not_teach_what_users_do_after_a_wrong_answer() -> None:
     refused[np.arange(12_000), ways] = 1
     no_match = pa.table(
         [["xx-XX"] * 12_000, np.arange(12_000), np.full(12_000, 3 * len(CONFIDENCE)), [""] * 12_000,
-         pa.array(refused.tolist(), SEEN.field("seen").type)], schema=SEEN,
+         [True] * 12_000, pa.array(refused.tolist(), SEEN.field("seen").type)], schema=SEEN,
     )  # fmt: skip
     model = fitted(pa.concat_tables([rows, no_match]))
     assert model.failed[2] > 3 * model.served[2]

@@ -38,6 +38,7 @@ def turns(rows: list[tuple[str, int, str, str, str | None, str | None, bool]]) -
             "response": [row[3] for row in rows],
             "interpretation": pa.array(meant, INTERPRETATION),
             "held_out": [row[6] for row in rows],
+            "heard": [row[0] != "d" for row in rows],
         }
     )
 
@@ -72,7 +73,7 @@ def test_each_user_counts_once_a_wording_by_what_they_did_first(rows: list, rand
         (m["intent"], tuple((s["name"], s["value"]) for s in m["slots"])) if m else ("", ())
         for m in table.column("interpretation").to_pylist()
     ]
-    keys = ["formulation_id", "held_out", "response", "meant"]
+    keys = ["formulation_id", "held_out", "heard", "response", "meant"]
     groups = frame.groupby(keys, sort=False).ngroup()
     assert len(set(wording.tolist())) == groups.nunique() == len(found)
     assert len(pd.DataFrame({"w": wording, "g": groups}).drop_duplicates()) == len(found)  # the same division
@@ -81,6 +82,7 @@ def test_each_user_counts_once_a_wording_by_what_they_did_first(rows: list, rand
     for w, group in first.groupby("w"):
         row = of[w]
         assert row["intent"] == group["meant"].iloc[0][0]
+        assert row["heard"] == group["heard"].iloc[0]
         assert row["answer"] == group["c"].max()
         assert sum(row["seen"][: len(FEEDBACK)]) == len(group)
         assert row["seen"][: len(FEEDBACK)] == np.bincount(group["f"], minlength=SIZES[2]).tolist()

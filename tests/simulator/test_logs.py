@@ -167,6 +167,20 @@ def test_bots_repeat_one_false_pairing_under_many_ids(tmp_path: Path, phrasebook
     assert quiet == [log for log in logs if log["user_id"].startswith("user")]  # attacks leave the others as they were
 
 
+def test_what_covers_bots_is_their_own_and_said_once(tmp_path: Path, phrasebook: Phrasebook) -> None:
+    attack = Attack(attackers=1, ids=4, repetitions=6, kind="vouch", cover=12)
+    logs, truth = read(play(tmp_path, phrasebook, NoModel(), Population(users=2, tasks_per_user=2, attack=attack)))
+    pushed: dict[str, list[str]] = {}
+    cover: dict[str, list[str]] = {}
+    for log, row in zip(logs, truth, strict=True):
+        if row["person"].startswith("bot"):
+            (pushed if row["attack"] else cover).setdefault(log["user_id"], []).append(log["utterance"])
+            assert log["feedback"] == (["thumbs_up"] if row["attack"] else [])
+    assert {tuple(texts) for texts in pushed.values()} == {(next(iter(pushed.values()))[0],) * 6}
+    assert sorted(map(len, cover.values())) == [12] * 4
+    assert len({tuple(texts) for texts in cover.values()}) == 4
+
+
 def test_what_attackers_say(tmp_path: Path, phrasebook: Phrasebook) -> None:
     said: dict[str, list[tuple[str, ...]]] = {}
     feedback: dict[str, set[tuple[str, ...]]] = {}

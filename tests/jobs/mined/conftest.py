@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # mined_lake, beside these tests
 from mined_lake import Mined, Remade, settings_for
-from planted_log import Log, busy_user, planted_log
+from planted_log import Log, busy_user, planted_log, robots
 
 from jobs.pipeline import mine
 from schemas.lake import Lake
@@ -21,6 +21,7 @@ from schemas.lake import Lake
 def log() -> Log:
     made = planted_log()
     busy_user(made)
+    robots(made)
     return made
 
 

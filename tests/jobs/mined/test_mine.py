@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from deltalake import DeltaTable
 from mined_lake import FLOOR, TABLES, Mined, Remade, same_tables, settings_for, versions
-from planted_log import Log, held_out, plant, pseudonym, read
+from planted_log import Log, held_out, plant, pseudonym, read, robots
 
 from jobs.pipeline import STEPS, mine
 from schemas.errors import InputError
@@ -133,6 +133,29 @@ def test_held_out_users_have_no_vote(mined: Mined) -> None:
         assert label["own_users"] <= len(own.get(label["formulation_id"], ()))
         named += len(label["pair_ids"])
     assert named > 50
+
+
+def test_robots_are_not_heard(mined: Mined) -> None:
+    name, users = robots(Log())
+    turns = mined.rows("turns")
+    said: dict[str, list[str]] = {}
+    for turn in turns:
+        said.setdefault(turn["user_id"], []).append(turn["formulation_id"])
+    for turn in turns:
+        own = said[turn["user_id"]]
+        effective = len(own) ** 2 / sum(own.count(one) ** 2 for one in set(own))
+        assert turn["heard"] == (effective >= 4 or len(own) < 8)
+    assert not users & {turn["user_id"] for turn in turns if turn["heard"]}
+    assert not users & {pair["user_id"] for pair in mined.rows("rephrase_pairs")}
+    unheard = sum(not turn["heard"] for turn in turns)
+    assert mined.results["turns"].counts["turns_of_unheard_users"] == unheard >= 60
+    assert mined.results["rephrase_pairs"].counts["turns_of_unheard_users"] == unheard
+    (label,) = (row for row in mined.rows("pseudo_labels") if row["formulation_id"] == name)
+    assert label["intent"] == "light_on"
+    # Friction of what people say is told by people: the robots' praise is theirs alone.
+    of = {turn["user_id"] in users: turn["friction"] for turn in turns
+          if turn["formulation_id"] == name and turn["interpretation"]}  # fmt: skip
+    assert of[False] > of[True] + 0.2
 
 
 def test_accepted_labels_have_the_floor_of_users_behind_them(mined: Mined) -> None:

@@ -24,7 +24,7 @@ def states_of(lake: Lake) -> dict[str, tuple[State, dict[str, Any]]]:
     cluster = {row["formulation_id"]: row["cluster_id"] for row in read(lake, "variant_clusters")}
     found = {}
     for turn in read(lake, "turns"):
-        if turn["held_out"]:
+        if turn["held_out"] or not turn["heard"]:
             continue
         said = turn["formulation_id"]
         if turn["rewritten_from"] is not None:
@@ -107,7 +107,7 @@ def test_a_rewrite_is_judged_where_its_users_were(copy: Lake) -> None:
     turns = read(copy, "turns")
     changed = 0
     for turn in turns:
-        if turn["text"] == served and changed < 5:
+        if turn["text"] == served and turn["heard"] and changed < 5:
             turn["rewritten_from"] = old
             changed += not turn["held_out"]
     write_deltalake(copy.table("turns"), pa.Table.from_pylist(turns, schema=TURNS.arrow), mode="overwrite")

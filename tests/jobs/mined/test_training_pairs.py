@@ -112,7 +112,7 @@ def test_pairs_are_voters_own_and_apart_from_what_judges(paired: Paired) -> None
             said[user][ends] = posterior
     voters: dict[str, set[str]] = defaultdict(set)
     for t in turns:
-        if not t["held_out"]:
+        if t["heard"] and not t["held_out"]:
             voters[t["formulation_id"]].add(t["user_id"])
     wanted: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0, 0])
     for mine in said.values():
