@@ -25,7 +25,8 @@ from mining.friction import evidence_levels
 from mining.friction_model import fit_friction, friction
 from mining.meetings import met, seen
 from mining.sessions import answers, seconds, sessionise
-from mining.tokens import TokenWeights, slot_token_counts, token_counts, value_tokens
+from mining.tokens import TokenWeights, slot_token_counts, token_counts
+from mining.value_words import drawn, tagged_values, varying_values
 from mining.voices import Voices
 from schemas.normalise import formulation_id, normalise
 from schemas.settings import Settings
@@ -157,7 +158,8 @@ def token_weights(turns: pa.Table) -> dict[str, TokenWeights]:
     made = {}
     for locale, texts in said.items():
         there, inside = slot_token_counts(texts, texts.values())
-        made[locale] = TokenWeights(len(texts), token_counts(texts), value_tokens(len(texts), there, inside))
+        value_words = tagged_values(len(texts), there, inside) | varying_values(drawn(texts))
+        made[locale] = TokenWeights(len(texts), token_counts(texts), value_words)
     return made
 
 

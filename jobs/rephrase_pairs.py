@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.storagelevel import StorageLevel
 
 import jobs.reviews
 import mining.choice
@@ -20,19 +22,21 @@ import mining.fellegi_sunter
 import mining.recalibration
 import mining.sessions
 import mining.tokens
+import mining.value_words
 import schemas.normalise
 from jobs.cells import in_order, tables_of
 from jobs.files import WRITTEN, writes
 from jobs.lake import Run, Step
 from jobs.patterns import counted, score
 from jobs.reviews import Review, calibrations, read_reviews, stamp
-from jobs.staged import Kernel, Staged, few_at_once
+from jobs.staged import Keep, Kernel, Staged, few_at_once
 from mining.choice import COUNTS, CappedCounts, Floats, Ints, choose, looked_up, new_requests, nothing_of
 from mining.comparisons import SIZES, candidates, fit_linkage
 from mining.edits import edit_type
 from mining.fellegi_sunter import pattern_key
 from mining.sessions import whole_sessions
-from mining.tokens import TokenWeights, slot_token_counts, token_counts, value_tokens
+from mining.tokens import TokenWeights, slot_token_counts, token_counts
+from mining.value_words import DRAWN, drawn, tagged_values, varying_values
 from schemas.normalise import words
 from schemas.settings import RephraseSettings, SessionSettings
 from schemas.tables import REPHRASE_PAIRS
@@ -200,7 +204,16 @@ def _explained(scores: pa.Table, run_id: str) -> Callable[[pa.Table], pa.Table]:
 _ALL = ""  # no token is empty, so this one counts the formulations
 
 
-_TOKENS = ("locale", "token", "n", "understood", "in_slots")
+_TOKENS = pa.schema(
+    [
+        ("locale", pa.string()),
+        ("token", pa.string()),
+        ("n", pa.int64()),
+        ("understood", pa.int64()),
+        ("in_slots", pa.int64()),
+        ("text", pa.string()),  # of a row that tells no token: one of those that may be drawn
+    ]
+)
 
 
 def _said(turns: pa.Table) -> pa.Table:
@@ -226,27 +239,41 @@ def _distinct(said: pa.Table) -> pa.Table:
     return found.rename_columns(list(_SAID))
 
 
-def _count_tokens(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Tokens of a part's formulations, each formulation once."""
-    parts, said = list(tables_of(batches)), dict[str, dict[str, str | None]]()
-    for locale, text, values in (
-        zip(*_distinct(pa.concat_tables(parts)).to_pydict().values(), strict=True) if parts else ()
-    ):
-        said.setdefault(locale, {})[text] = values
-    for locale, texts in said.items():
-        there, inside = slot_token_counts(texts, texts.values())
-        rows = [(locale, t, n, there[t], inside[t]) for t, n in token_counts(texts).items()]
-        rows.append((locale, _ALL, len(texts), 0, 0))
-        yield pa.RecordBatch.from_arrays([pa.array(c) for c in zip(*rows, strict=True)], list(_TOKENS))
+def _count_tokens(parts: int) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Tokens of a part's formulations, each formulation once; and texts from which those of the locale are drawn."""
+    share = 2 * DRAWN // parts + 200  # parts are cut by a hash, so that each has about its share of the drawn
+
+    def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        tables, said = list(tables_of(batches)), dict[str, dict[str, str | None]]()
+        for locale, text, values in (
+            zip(*_distinct(pa.concat_tables(tables)).to_pydict().values(), strict=True) if tables else ()
+        ):
+            said.setdefault(locale, {})[text] = values
+        for locale, texts in said.items():
+            there, inside = slot_token_counts(texts, texts.values())
+            rows: list[tuple[str | int | None, ...]] = [(locale, _ALL, len(texts), 0, 0, None)]
+            rows += [(locale, token, n, there[token], inside[token], None) for token, n in token_counts(texts).items()]
+            rows += [(locale, None, 0, 0, 0, text) for text in drawn(texts, share)]
+            columns = [pa.array(c, field.type) for c, field in zip(zip(*rows, strict=True), _TOKENS, strict=True)]
+            yield pa.RecordBatch.from_arrays(columns, schema=_TOKENS)
+
+    return kernel
 
 
-def token_weights(cells: DataFrame) -> dict[str, TokenWeights]:
-    """Token weights of each locale over its distinct formulations; at most 20,000 tokens a locale."""
-    counts = cells.mapInArrow(_count_tokens, "locale string, token string, n long, understood long, in_slots long")
+def token_weights(keep: Keep, cells: DataFrame, parts: int) -> dict[str, TokenWeights]:
+    """Token weights of each locale over its distinct formulations; at most 20,000 tokens a locale.
+
+    Args:
+        keep: caches a frame until the step ends.
+        cells: of turns, by their text.
+        parts: into how many they are cut.
+    """
+    counts = keep(cells.mapInArrow(_count_tokens(parts), from_arrow_schema(_TOKENS)), StorageLevel.DISK_ONLY)
     best = Window.partitionBy("locale").orderBy(F.desc("n"), "token")
     kept = (
-        counts.groupBy("locale", "token")
-        .agg(*(F.sum(name).alias(name) for name in _TOKENS[2:]))
+        counts.where("token is not null")
+        .groupBy("locale", "token")
+        .agg(*(F.sum(name).alias(name) for name in ("n", "understood", "in_slots")))
         .withColumn("rank", F.row_number().over(best))
         .where(F.col("rank") <= _MOST_TOKENS)
         .collect()
@@ -254,18 +281,23 @@ def token_weights(cells: DataFrame) -> dict[str, TokenWeights]:
     found: dict[str, dict[str, tuple[int, int, int]]] = {}
     for row in kept:
         found.setdefault(row["locale"], {})[row["token"]] = (row["n"], row["understood"], row["in_slots"])
+    texts: dict[str, list[str]] = {}
+    for row in counts.where("text is not null").select("locale", "text").collect():
+        texts.setdefault(row["locale"], []).append(row["text"])
     made = {}
     for locale, of_token in found.items():
         formulations_seen = of_token.pop(_ALL)[0]
         n, there, inside = ({token: seen[i] for token, seen in of_token.items()} for i in range(3))
-        made[locale] = TokenWeights(formulations_seen, n, value_tokens(formulations_seen, there, inside))
+        values = tagged_values(formulations_seen, there, inside) | varying_values(drawn(texts[locale]))
+        made[locale] = TokenWeights(formulations_seen, n, values)
     return made
 
 
 def _run(run: Run) -> None:
     settings = run.settings.rephrase
     with few_at_once(run.spark):
-        weights = token_weights(run.cells("turns", _TEXTS, "text", _said))
+        said = run.cells("turns", _TEXTS, "text", _said)
+        weights = token_weights(run.keep, said, run.partitions("turns"))
         first = _kernel(run.settings.sessions, settings, weights)
         staged = Staged(run.keep, run.cells("turns", _READ, "user_id"), lambda tables: first(in_order(tables)))
         _second_pass(run, staged)
@@ -320,6 +352,7 @@ STEP = Step(
         mining.recalibration,
         mining.sessions,
         mining.tokens,
+        mining.value_words,
         schemas.normalise,
     ),
     run=_run,

@@ -22,10 +22,6 @@ Floats = NDArray[np.float64]
 SPELT_OTHERWISE = 50.0  # fuzz.ratio, 0 to 100: an unknown word that resembles a value may be that value, misheard
 RARE = 3  # formulations; a word that fewer have said may be a value misheard, a word of the language is what it is
 SPELT_ALIKE = 60.0  # fuzz.ratio, 0 to 100: above it two words may be one, misheard
-FILLER_SHARE = 0.5  # of a token's formulations where it stands in a slot: from there on it is taken for a value
-# A token in more of a locale's formulations is a word of the language, though it may stand in slots as often as not
-# ("the"): one such word on the other side of `FILLER_SHARE` changes a fifth of all comparisons.
-COMMON, FEW = 0.05, 20  # share of the formulations; and how many a token may have in any log
 
 spelt = lru_cache(maxsize=1 << 16)(normalise)  # of slot values, which recur
 
@@ -37,7 +33,7 @@ class TokenWeights:
     Args:
         formulations: of the locale.
         counts: in how many of them each token stands.
-        values: tokens that are taken for (part of) a value wherever they stand; see `value_tokens`.
+        values: tokens that are taken for (part of) a value wherever they stand; see `mining.value_words`.
     """
 
     formulations: int
@@ -72,18 +68,6 @@ def slot_token_counts(texts: Iterable[str], values: Iterable[str | None]) -> tup
             there.update(tokens)
             inside.update(tokens.intersection(words(spelt(said))))
     return there, inside
-
-
-def value_tokens(formulations: int, there: Mapping[str, int], inside: Mapping[str, int]) -> frozenset[str]:
-    """Tokens in at least three understood formulations, and in a slot in at least `FILLER_SHARE` of them; but none in
-    more understood formulations than `COMMON` of all, as a word of the language is.
-
-    Args:
-        formulations: of the locale, understood or not.
-        there, inside: in how many understood ones each token stands, and stands in a slot (`slot_token_counts`).
-    """
-    most = max(COMMON * formulations, FEW)
-    return frozenset(t for t, n in inside.items() if 3 <= there[t] <= most and n >= FILLER_SHARE * there[t])
 
 
 class Compared(NamedTuple):

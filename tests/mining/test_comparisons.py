@@ -25,12 +25,8 @@ from mining.comparisons import (
     candidates,
     own_signs,
 )
-from mining.tokens import (
-    TokenWeights,
-    slot_token_counts,
-    token_counts,
-    value_tokens,
-)
+from mining.tokens import TokenWeights, slot_token_counts, token_counts
+from mining.value_words import tagged_values
 from schemas.columns import INTERPRETATION as INTERPRETATION_TYPE
 from schemas.normalise import normalise
 
@@ -288,7 +284,7 @@ def test_values_kept_exchanged_lost_and_added(source: str, target: str, wanted: 
     said += [f"rain in {place}" for place in ("london", "paris", "rome")] * 2 + ["go to london", "fly to london"]
     values = [text.split()[-1] for text in said]
     there, inside = slot_token_counts(said, values)
-    known = value_tokens(len(said), there, inside)
+    known = tagged_values(len(said), there, inside)
     assert known == {"seven", "eight", "nine", "london"} | {p for p in ("paris", "rome") if there[p] >= 3}
     weigh = {"en-US": TokenWeights(len(said), token_counts([*said, *said]) + Counter(wake=3, me=3), known)}
     turns = table([turn(0, source), turn(5, target)])
@@ -303,11 +299,11 @@ def test_a_word_of_the_language_is_no_value_though_it_often_stands_in_slots() ->
     ]
     there, inside = slot_token_counts(said, values)
     assert inside["the"] >= 0.5 * there["the"]
-    known = value_tokens(len(said), there, inside)
+    known = tagged_values(len(said), there, inside)
     assert "the" not in known
     assert {"band0", "person1"} <= known
     few = slot_token_counts(said[:20], values[:20])
-    assert "the" in value_tokens(20, *few)  # nothing is common among so few
+    assert "the" in tagged_values(20, *few)  # nothing is common among so few
 
 
 def test_a_text_that_was_never_understood_says_nothing_of_slots() -> None:
