@@ -11,7 +11,8 @@ users went on: the share that was served, over the share of right intents that s
 departs where the champion's answer is doubtful, so that share is fitted to those turns, as one shift of what was
 expected of them beforehand. How often the challenger would have been right is bounded by what users said instead: at
 least as often as a try that served got its answer, at most that share among all turns whose outcome is known (Manski
-1990). The middle is taken: it errs against change.
+1990). The lower bound is far off, since few tries are followed by one that served; a point nearer the upper one is taken,
+which measured still errs against change (docs/learning.md).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _SHIFTS = np.linspace(-4, 4, 81)  # nats
 _SPREAD = 1.0  # of the shift, believed
 _RESAMPLES = 300
 _SUREST = 1e-5
+_BETWEEN = 0.75  # where between its bounds the challenger's share of right answers is taken to lie
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,8 @@ def _estimate(wordings: Sequence[_Wording], served_if_right: float, random: np.r
         right = min(float(apart @ served[:, best]) / n / served_if_right, 1.0)
         least = float(apart @ agreed) / n
         most = (1 - right) * float(apart @ agreed) / max(float(apart @ known), 1e-9)
-        return float(((least + max(most, least)) / 2 - right) * n / (times @ turns))
+        taken = least + _BETWEEN * (max(most, least) - least)
+        return float((taken - right) * n / (times @ turns))
 
     draws = random.multinomial(len(wordings), np.full(len(wordings), 1 / len(wordings)), _RESAMPLES)
     unshifted = int(np.argmin(np.abs(_SHIFTS)))
