@@ -53,7 +53,8 @@ def tagged_values(formulations: int, there: Mapping[str, int], inside: Mapping[s
 
 def varying_values(texts: Sequence[str]) -> frozenset[str]:
     """Tokens in at least three of the texts that in a fifth of them stand where one or two words have more than three
-    fillers, the rest of the text being equal. Fillers that are one misheard word count once; common tokens are none.
+    fillers, the rest of the text being equal. Fillers that are one misheard word count once; common tokens are none. A
+    filler is in no more texts than any word of its frame: in "_ norah jones" the carriers vary, not the value.
 
     Args:
         texts: normalised, distinct, of one locale; understood or not (`drawn`).
@@ -70,6 +71,8 @@ def varying_values(texts: Sequence[str]) -> frozenset[str]:
     there = _texts_with(token, text, len(names))
     known = there >= RARE
     row, size, frame = _frames(token, text, length, known)
+    rarer = np.maximum(there[token[row]], there[token[row + size - 1]]) <= _rarest_around(there[token], text, row, size)
+    row, size, frame = row[rarer], size[rarer], frame[rarer]
     filler = np.where(size == 1, token[row], (token[row] + 1) * len(names) + token[row + size - 1])
     varies = _with_many_fillers(frame, filler, names)
     at = np.concatenate([row[varies], row[varies & (size == 2)] + 1])
@@ -104,6 +107,18 @@ def _frames(token: Ints, text: Ints, length: Ints, known: NDArray[np.bool_]) -> 
         found.append((row, np.full(len(row), size), left + right))
     rows, sizes, frames = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return rows, sizes, frames
+
+
+def _rarest_around(there: Ints, text: Ints, row: Ints, size: Ints) -> Ints:
+    """The least of `there` (of each token) over the words around each stretch."""
+    starts = np.flatnonzero(np.diff(text, prepend=-1))
+    of, most = np.cumsum(np.diff(text, prepend=-1) > 0) - 1, np.iinfo(np.int64).max
+    place = np.arange(len(text)) - starts[of]
+    counts = np.full((len(starts), int(place.max()) + 3), most)
+    counts[of, place + 1] = there
+    before = np.minimum.accumulate(counts, axis=1)
+    after = np.minimum.accumulate(counts[:, ::-1], axis=1)[:, ::-1]
+    return np.asarray(np.minimum(before[of[row], place[row]], after[of[row], place[row] + size + 1]), dtype=np.int64)
 
 
 def _with_many_fillers(frame: Hashes, filler: Ints, names: Sequence[str]) -> NDArray[np.bool_]:

@@ -24,7 +24,10 @@ def by_dictionary(texts: list[str]) -> frozenset[str]:
         for size in (1, 2):
             for i in range(len(tokens) - size + 1):
                 filler = tokens[i : i + size]
-                if len(tokens) - size >= 2 and all(there[t] >= 3 for t in filler):
+                around = (*tokens[:i], *tokens[i + size :])
+                if len(around) < 2 or min(there[t] for t in filler) < 3:
+                    continue
+                if max(there[t] for t in filler) <= min(there[t] for t in around):
                     yield (tuple(tokens[:i]), tuple(tokens[i + size :])), filler
 
     for tokens in said:
@@ -59,6 +62,16 @@ def test_values_that_no_model_understood_are_found() -> None:
     found = varying_values(texts)
     assert {"monday", "tuesday", "friday", "tomorrow", "sunday"} <= found
     assert not found & {"what", "is", "on", "my", "plans", "turn", "it", "up", "down", "please"}
+
+
+def test_carriers_of_one_value_are_no_values() -> None:
+    verbs, names = (
+        ("play", "hear", "start", "find me", "queue"),
+        ("norah", "tom", "grace", "indy", "bob", "etta", "quincy"),
+    )
+    found = varying_values([f"{verb} {name} jones" for verb in verbs for name in names])
+    assert set(names) <= found
+    assert not found & {"play", "hear", "start", "queue", "jones"}
 
 
 def test_one_word_misheard_in_many_ways_does_not_vary() -> None:
