@@ -282,13 +282,15 @@ def token_weights(keep: Keep, cells: DataFrame, parts: int) -> dict[str, TokenWe
     for row in kept:
         found.setdefault(row["locale"], {})[row["token"]] = (row["n"], row["understood"], row["in_slots"])
     texts: dict[str, list[str]] = {}
-    for row in counts.where("text is not null").select("locale", "text").collect():
+    first = Window.partitionBy("locale").orderBy(F.crc32(F.col("text").cast("binary")), "text")  # as `drawn`
+    sample = counts.where("text is not null").withColumn("rank", F.row_number().over(first))
+    for row in sample.where(F.col("rank") <= DRAWN).select("locale", "text").collect():
         texts.setdefault(row["locale"], []).append(row["text"])
     made = {}
     for locale, of_token in found.items():
         formulations_seen = of_token.pop(_ALL)[0]
         n, there, inside = ({token: seen[i] for token, seen in of_token.items()} for i in range(3))
-        values = tagged_values(formulations_seen, there, inside) | varying_values(drawn(texts[locale]))
+        values = tagged_values(formulations_seen, there, inside) | varying_values(texts[locale])
         made[locale] = TokenWeights(formulations_seen, n, values)
     return made
 

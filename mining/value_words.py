@@ -31,6 +31,7 @@ COMMON, FEW = 0.05, 20  # share of the formulations; and how many a token may ha
 _FILLERS = 3  # of one frame, above which it is the frame of a value
 _VARYING_SHARE = 0.2  # of a token's formulations where it stands in such a frame: many texts have none other like them
 _FRAME_WORDS, _FILLER_WORDS = 2, 2  # of a frame at least, of a filler at most
+_LONGEST = 64  # tokens; longer texts have none that differ in one stretch alone, and would widen every row
 
 
 def drawn(texts: Iterable[str], most: int = DRAWN) -> list[str]:
@@ -57,21 +58,24 @@ def varying_values(texts: Sequence[str]) -> frozenset[str]:
     filler is in no more texts than any word of its frame: in "_ norah jones" the carriers vary, not the value.
 
     Args:
-        texts: normalised, distinct, of one locale; understood or not (`drawn`).
+        texts: normalised, distinct, of one locale; understood or not (`drawn`). Of more than 64 tokens, not looked at.
 
-    O(tokens log tokens) time and some 100 bytes a token: 20,000 texts take half a second.
+    O(tokens log tokens) time, some 100 bytes a token and 1.5 KB a text: 20,000 texts take less than a second.
     """
     number: dict[str, int] = {}
-    said = [[number.setdefault(token, len(number)) for token in words(text)] for text in texts]
+    split = [tokens for text in texts if len(tokens := words(text)) <= _LONGEST]
+    said = [[number.setdefault(token, len(number)) for token in tokens] for tokens in split]
     names, length = list(number), np.array([len(tokens) for tokens in said], dtype=np.int64)
     token = np.array([t for tokens in said for t in tokens], dtype=np.int64)
     if not len(token):
         return frozenset()
     text = np.repeat(np.arange(len(said)), length)
+    place = np.arange(len(token)) - (np.cumsum(length) - length)[text]
     there = _texts_with(token, text, len(names))
     known = there >= RARE
-    row, size, frame = _frames(token, text, length, known)
-    rarer = np.maximum(there[token[row]], there[token[row + size - 1]]) <= _rarest_around(there[token], text, row, size)
+    row, size, frame = _frames(token, text, place, length, known)
+    most = np.maximum(there[token[row]], there[token[row + size - 1]])
+    rarer = most <= _rarest_around(there[token], text, place, row, size)
     row, size, frame = row[rarer], size[rarer], frame[rarer]
     filler = np.where(size == 1, token[row], (token[row] + 1) * len(names) + token[row + size - 1])
     varies = _with_many_fillers(frame, filler, names)
@@ -87,15 +91,14 @@ def _texts_with(token: Ints, text: Ints, tokens: int) -> Ints:
     return np.bincount(once % tokens, minlength=tokens)
 
 
-def _frames(token: Ints, text: Ints, length: Ints, known: NDArray[np.bool_]) -> tuple[Ints, Ints, Hashes]:
+def _frames(token: Ints, text: Ints, place: Ints, length: Ints, known: NDArray[np.bool_]) -> tuple[Ints, Ints, Hashes]:
     """Every stretch of one or two known tokens with enough words around it: its first row, its size, and a hash of what
     stands before it and after it."""
-    starts = np.cumsum(length) - length
-    before, after = np.arange(len(token)) - starts[text], starts[text] + length[text] - 1 - np.arange(len(token))
+    starts, after = np.cumsum(length) - length, length[text] - 1 - place
     random, longest = np.random.default_rng(0), int(length.max())
     word, nth, nth_last = (random.integers(0, 2**64, n, dtype=np.uint64) for n in (len(known), longest, longest))
     # Sums over what stands before a token and what after it, each token by its word and its distance to that end.
-    nothing, places = np.zeros(1, np.uint64), (nth[before], nth_last[after])
+    nothing, places = np.zeros(1, np.uint64), (nth[place], nth_last[after])
     to_left, to_right = (np.concatenate([nothing, np.cumsum(word[token] * place)]) for place in places)
     found = []
     for size in range(1, _FILLER_WORDS + 1):
@@ -109,16 +112,13 @@ def _frames(token: Ints, text: Ints, length: Ints, known: NDArray[np.bool_]) -> 
     return rows, sizes, frames
 
 
-def _rarest_around(there: Ints, text: Ints, row: Ints, size: Ints) -> Ints:
+def _rarest_around(there: Ints, text: Ints, place: Ints, row: Ints, size: Ints) -> Ints:
     """The least of `there` (of each token) over the words around each stretch."""
-    starts = np.flatnonzero(np.diff(text, prepend=-1))
-    of, most = np.cumsum(np.diff(text, prepend=-1) > 0) - 1, np.iinfo(np.int64).max
-    place = np.arange(len(text)) - starts[of]
-    counts = np.full((len(starts), int(place.max()) + 3), most)
-    counts[of, place + 1] = there
-    before = np.minimum.accumulate(counts, axis=1)
-    after = np.minimum.accumulate(counts[:, ::-1], axis=1)[:, ::-1]
-    return np.asarray(np.minimum(before[of[row], place[row]], after[of[row], place[row] + size + 1]), dtype=np.int64)
+    counts = np.full((int(text.max()) + 1, int(place.max()) + 3), np.iinfo(np.int64).max)
+    counts[text, place + 1] = there
+    before, after = np.minimum.accumulate(counts, axis=1), np.minimum.accumulate(counts[:, ::-1], axis=1)[:, ::-1]
+    at, of = place[row], text[row]
+    return np.asarray(np.minimum(before[of, at], after[of, at + size + 1]), dtype=np.int64)
 
 
 def _with_many_fillers(frame: Hashes, filler: Ints, names: Sequence[str]) -> NDArray[np.bool_]:

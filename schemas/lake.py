@@ -155,11 +155,17 @@ class Lake:
         """Rows of a table at its published version, as dictionaries; `where` is pushed down to the files.
 
         Raises:
-            InputError: no run has published it yet; names the step that does.
+            InputError: no run has published it yet, or an older program's did, without some of the columns; names the
+                step that does.
 
         Cost: memory of the matching rows.
         """
-        found: list[dict[str, Any]] = self.dataset(table).to_table(columns=columns, filter=where).to_pylist()
+        data = self.dataset(table)
+        if missing := [name for name in columns or () if name not in data.schema.names]:
+            raise InputError(
+                f"{table} is of an older program and has no {', '.join(missing)}: run `sayagain mine` again"
+            )
+        found: list[dict[str, Any]] = data.to_table(columns=columns, filter=where).to_pylist()
         return found
 
     def version(self, table: str) -> int:

@@ -80,6 +80,12 @@ def test_one_word_misheard_in_many_ways_does_not_vary() -> None:
     assert not varying_values(texts) & set(heard)
 
 
+def test_texts_that_are_too_long_are_not_looked_at() -> None:
+    long = " ".join(f"w{i}" for i in range(70))
+    texts = [f"{long} {day} please" for day in ("monday", "tuesday", "friday", "sunday")]
+    assert not varying_values([*texts, *(f"{text} now" for text in texts), *(f"{text} then" for text in texts)])
+
+
 def test_what_is_drawn_does_not_hang_on_the_order() -> None:
     texts = [f"text {i}" for i in range(500)]
     assert drawn(texts, 50) == drawn(reversed(texts), 50)
