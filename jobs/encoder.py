@@ -14,6 +14,7 @@ from typing import Any
 from pyspark.sql import functions as F
 
 import mining.encoder
+import mining.pieces
 import mining.positives
 from jobs.lake import Run, Step, digest, source_of
 from mining.encoder import fingerprint, train_embedded
@@ -131,7 +132,7 @@ STEP = Step(
     reads=("turns", "rephrase_pairs"),
     writes=(),
     settings=("encoder",),
-    code=(mining.encoder, mining.positives),
+    code=(mining.encoder, mining.pieces, mining.positives),
     run=_run,
     also=gold_stamp,
 )

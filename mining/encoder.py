@@ -4,14 +4,13 @@ The embedded default is a `StaticEmbedding` (mean of token vectors) over a unigr
 random directions scaled by smooth inverse frequency (Arora et al., "A simple but tough-to-beat baseline for sentence
 embeddings", ICLR 2017), which already gives a weighted bag-of-pieces cosine, and are then trained contrastively with
 in-batch negatives (multiple negatives ranking, Henderson et al. 2017). Texts of one group (signature) are never each
-other's negatives, which sentence-transformers' own loss cannot express: hence the short loop here. What it learns from
-is made in `mining.positives`.
+other's negatives, which sentence-transformers' own loss cannot express: hence the short loop here. Its pieces are
+`mining.pieces`, what it learns from is made in `mining.positives`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mining.pieces import train_tokenizer
 from mining.positives import Positive
 from schemas.errors import InputError
 
@@ -57,20 +57,10 @@ def train_embedded(
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Normalize, StaticEmbedding
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     # Sorted and unique: the pieces do not depend on the order in which Spark gave the texts.
     corpus = sorted(set(texts))
-    tokenizer.train_from_iterator(
-        corpus,
-        trainers.UnigramTrainer(
-            vocab_size=vocabulary, special_tokens=["<unk>"], unk_token="<unk>", show_progress=False
-        ),
-    )
-    tokenizer = Tokenizer.from_str(_in_order(tokenizer.to_str()))
+    tokenizer = train_tokenizer(corpus, vocabulary)
     size = tokenizer.get_vocab_size()
     counts = Counter(token for encoded in tokenizer.encode_batch(corpus) for token in encoded.ids)
     total = max(sum(counts.values()), 1)
@@ -89,21 +79,6 @@ def train_embedded(
         _card(len(corpus), len(first), len(positives), size, dimensions, seed), encoding="utf-8"
     )
     return folder
-
-
-def _in_order(state: str) -> str:
-    """A trained tokenizer with its pieces ordered, and the last bits of their scores dropped.
-
-    The trainer keeps pieces in hash maps: nearly equal scores swap places from run to run, and the characters that no
-    piece covers get scores 1e-4 apart, from the least one up, in any order. A piece's place decides its vector.
-    """
-    plain = json.loads(state)
-    unknown, *pieces = plain["model"]["vocab"]
-    least = min((score for _, score in pieces), default=0.0)
-    uncovered = least + 1e-4 * sum(len(piece) == 1 for piece, _ in pieces)
-    settled = [(piece, round(least if len(piece) == 1 and score < uncovered else score, 6)) for piece, score in pieces]
-    plain["model"]["vocab"] = [unknown, *sorted(settled, key=lambda piece: (-piece[1], piece[0]))]
-    return json.dumps(plain, ensure_ascii=False)
 
 
 def _contrast(
