@@ -47,6 +47,7 @@ class Schedule:
     learning_rate: float
     forgiving: float = 0.0  # q of the generalised cross entropy of mined intents; 0 is cross entropy
     consistency: float = 0.0  # weight of the losses of pairs beside those of examples
+    words: float = 1.0  # weight of the tag loss of examples of which single words are known, beside whole sequences
 
 
 @contextmanager
@@ -101,7 +102,10 @@ def _losses(
         loss = (of_intents * targets.intent_weights).sum()
         if bool((targets.tag_weights > 0).any()):
             of_tags = network.tag_losses(scores, targets.tags, batch.mask, targets.partial)
-            loss = loss + TAG_LOSS * (of_tags * targets.tag_weights).sum()
+            weights = targets.tag_weights
+            if targets.partial is not None:
+                weights = weights.index_copy(0, targets.partial.rows, schedule.words * weights[targets.partial.rows])
+            loss = loss + TAG_LOSS * (of_tags * weights).sum()
         if len(chosen):
             loss = loss + schedule.consistency * pairs.losses(network, chosen, dropout).sum()
         yield loss / len(batch.lengths)

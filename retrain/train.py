@@ -161,6 +161,17 @@ def balanced(rows: Sequence[Example], gold_weight: float, beside: int = 0) -> li
     return annotated * max(1, min(MAX_REPEATS, (len(labels) + beside) // len(annotated))) + labels
 
 
+def weight_of_words(rows: Sequence[Example]) -> float:
+    """What the tags of rows with open spans count for, so that together they weigh no more than whole sequences.
+
+    Which of their words are settled is no fair sample: words that are no value are sooner sure than values are. A few
+    such rows teach the tagger; many more than there are whole sequences teach it to be silent (docs/learning.md).
+    """
+    whole = sum(e.weight for e in rows if e.slots is not None)
+    some = sum(e.weight for e in rows if e.slots is None and e.tags)
+    return min(1.0, whole / some) if some else 1.0
+
+
 def lexicon_of(settings: Settings, locale: str, source: Sequence[Example]) -> BilingualLexicon | None:
     """What `encoder.parallel` says of the launch locale's words; None where code-switching is off or there are none.
 
@@ -208,7 +219,7 @@ def finetune(
     seen = len(rows) + switching + sample
     wanted = max(epochs or t.finetune_epochs, -(-MIN_UPDATES * t.batch_size // seen)) if epochs is None else epochs
     epochs_now = max(1, min(wanted, max(3, t.max_seen // seen)))
-    schedule = Schedule(epochs_now, t.batch_size, t.learning_rate, t.forgiving, t.consistency)
+    schedule = Schedule(epochs_now, t.batch_size, t.learning_rate, t.forgiving, t.consistency, weight_of_words(rows))
     pairs = pairs if t.consistency else ()
 
     fillers = fillers_of([*_split(target, "train"), *rehearsed])

@@ -27,7 +27,7 @@ from retrain.model import (
     viterbi,
 )
 from retrain.predictor import TorchPredictor
-from retrain.train import finetune, pretrain, train
+from retrain.train import finetune, pretrain, train, weight_of_words
 from retrain.vocabulary import Vocabulary
 from schemas.annotated import write_annotated
 from schemas.errors import InputError
@@ -216,6 +216,32 @@ def test_settled_tokens_teach_the_tagger_what_open_spans_do_not() -> None:
     taught = pretrain(toy_settings(), gold + known)
     masked = pretrain(toy_settings(), gold + [replace(e, tags=()) for e in known])
     assert evaluate(taught, dev).slot_f1 > evaluate(masked, dev).slot_f1 + 0.3
+
+
+def test_words_of_open_rows_weigh_no_more_than_whole_sequences() -> None:
+    whole = [replace(e, weight=3.0) for e in toy_rows(4, 1)]
+    some = [replace(e, slots=None, tags=(("O",),), weight=0.5) for e in toy_rows(48, 2)]
+    masked = [replace(e, slots=None) for e in toy_rows(9, 3)]
+    assert weight_of_words(whole + some + masked) == pytest.approx(0.5)
+    assert weight_of_words(whole + some[:10]) == weight_of_words(whole) == weight_of_words([]) == 1.0
+    assert weight_of_words(some) == 0.0
+
+
+def test_many_open_rows_do_not_silence_the_tagger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: of open rows the words that are no value are settled, and half of the values as none."""
+    random = np.random.default_rng(4)
+    start = pretrain(toy_settings(), toy_rows(100, 9))
+    gold, dev = toy_rows(20, 5, foreign=True), [e.annotated for e in toy_rows(100, 6, foreign=True)]
+
+    def biased(e: Example) -> Example:
+        told = encode_bio(tokens_of(e.utterance), e.slots or ())
+        tags = tuple(("O",) if tag == "O" or random.random() < 0.5 else () for tag in told)
+        return replace(e, slots=None, tags=tags)
+
+    rows = gold + [biased(e) for e in toy_rows(400, 7, foreign=True)]
+    weighed = evaluate(finetune(toy_settings(), start, rows, locale="xx-XX"), dev).slot_f1
+    monkeypatch.setattr("retrain.train.weight_of_words", lambda rows: 1.0)
+    assert weighed > evaluate(finetune(toy_settings(), start, rows, locale="xx-XX"), dev).slot_f1 + 0.1
 
 
 def test_weights_of_examples_count() -> None:
