@@ -162,14 +162,15 @@ def balanced(rows: Sequence[Example], gold_weight: float, beside: int = 0) -> li
 
 
 def weight_of_words(rows: Sequence[Example]) -> float:
-    """What the tags of rows with open spans count for, so that together they weigh no more than whole sequences.
+    """What the tags of rows with open spans count for: 1 as long as they weigh no more than whole sequences together,
+    0 from twice as much on.
 
     Which of their words are settled is no fair sample: words that are no value are sooner sure than values are. A few
     such rows teach the tagger; many more than there are whole sequences teach it to be silent (docs/learning.md).
     """
     whole = sum(e.weight for e in rows if e.slots is not None)
     some = sum(e.weight for e in rows if e.slots is None and e.tags)
-    return min(1.0, whole / some) if some else 1.0
+    return min(1.0, max(0.0, 2 - some / max(whole, 1e-9)))
 
 
 def lexicon_of(settings: Settings, locale: str, source: Sequence[Example]) -> BilingualLexicon | None:

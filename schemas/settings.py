@@ -159,7 +159,8 @@ class TrainingSettings(_Section):
     batch_size: Count = 64
     pretrain_epochs: Count = 8
     finetune_epochs: Count = 12
-    # Rows that fine-tuning sees, rehearsal counted: bounds its time, to some 20 minutes of one core; three epochs at least.
+    # Rows that fine-tuning sees, rehearsal counted: bounds its time to some 20 minutes of one core; three epochs at
+    # least.
     max_seen: Count = 600_000
     learning_rate: Positive = 2e-3
     substitution: Share = 0.0  # probability that fine-tuning puts another annotated filler in a value's place
