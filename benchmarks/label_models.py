@@ -1,7 +1,7 @@
 """The pipeline's posterior beside a weighted majority and a label model, on one lake and its truth: which ranks and
 calibrates better?
 
-The pipeline used the weighted majority until this showed the posterior to be better (docs/learning.md).
+The pipeline used the weighted majority until this showed the posterior to be better (docs/labels.md).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ hidden intent:
 
 After Zhu and Ghahramani 2002, "Learning from labeled and unlabeled data with label propagation", in one step: further
 steps bring a wording's own guess back to it, and were measured to make the posterior surer than it is right. So was the
-power of the view fitted to what users did with what they were served (docs/learning.md).
+power of the view fitted to what users did with what they were served (docs/labels.md).
 """
 
 from __future__ import annotations

@@ -130,6 +130,11 @@ def read_pairs(lake: Lake, snapshot_id: str) -> list[Pair]:
     return [Pair(r["left"], r["right"], r["locale"], r["left_weight"], r["right_weight"]) for r in ordered]
 
 
+def of_split(examples: Sequence[Example], split: str) -> list[Example]:
+    """The examples of one partition, in their order."""
+    return [e for e in examples if e.split == split]
+
+
 def in_stable_order(examples: Iterable[Example]) -> list[Example]:
     """Sorted by content, so that training does not depend on the order in which files or rows were read."""
     return sorted(

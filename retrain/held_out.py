@@ -12,7 +12,7 @@ departs where the champion's answer is doubtful, so that share is fitted to thos
 expected of them beforehand. How often the challenger would have been right is bounded by what users said instead: at
 least as often as a try that served got its answer, at most that share among all turns whose outcome is known (Manski
 1990). The lower bound is far off, since few tries are followed by one that served; a point nearer the upper one is
-taken, which measured still errs against change (docs/learning.md).
+taken, which measured still errs against change (docs/gate.md).
 """
 
 from __future__ import annotations

@@ -12,19 +12,20 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from retrain.code_switching import code_switched
-from retrain.data import MINED, Example, Pair, fingerprint, in_stable_order, read_gold, read_pairs, read_snapshot
+from retrain.data import Example, Pair, fingerprint, in_stable_order, of_split, read_gold, read_pairs, read_snapshot
 from retrain.encoder import SubwordVectors
 from retrain.evaluate import Metrics, evaluate
 from retrain.fit import MIN_DEV, Progress, Schedule, fit, reproducible
 from retrain.lexicon import BilingualLexicon, read_lexicon
 from retrain.model import Architecture, Network, grow
+from retrain.plan import Plan
 from retrain.predictor import TorchPredictor
 from retrain.substitution import fillers_of, substituted
 from retrain.temperature import fitted_temperature
@@ -33,10 +34,6 @@ from schemas.errors import InputError
 from schemas.lake import Lake
 from schemas.settings import Settings
 
-REHEARSAL = 0.5  # source gold rows an epoch, per target row
-MIN_REHEARSAL = 200  # rows an epoch
-MIN_UPDATES = 400  # few rows get more epochs, until they have this many steps of fine-tuning
-MAX_REPEATS = 10  # times that an annotated row is shown in an epoch, beside many more pseudo-labels
 # Settings of what comes after pretraining.
 _AFTERWARDS = frozenset(
     {"max_per_cluster", "head_share", "finetune_epochs", "max_seen", "substitution", "code_switching", "gold_weight",
@@ -54,6 +51,7 @@ _SOURCES = (
     "consistency.py",
     "fit.py",
     "substitution.py",
+    "plan.py",
     "train.py",
 )
 
@@ -88,10 +86,6 @@ def _architecture(settings: Settings, encoder: SubwordVectors | None) -> Archite
     return Architecture(t.word_dimensions, t.char_dimensions, t.hidden, t.dropout, encoder.dimensions if encoder else 0)
 
 
-def _split(examples: Sequence[Example], split: str) -> list[Example]:
-    return [e for e in examples if e.split == split]
-
-
 def pretrain(
     settings: Settings,
     examples: Sequence[Example],
@@ -114,8 +108,8 @@ def pretrain(
 
     Cost: as `fit`'s, 1.7 ms a row and epoch on one core without AVX-512.
     """
-    rows = in_stable_order(_split(examples, "train"))
-    dev = in_stable_order(_split(examples, "dev"))
+    rows = in_stable_order(of_split(examples, "train"))
+    dev = in_stable_order(of_split(examples, "dev"))
     if not rows:
         raise InputError(
             f"no training rows in {settings.training.source_locale}: name its MASSIVE-format file in training.gold"
@@ -145,34 +139,6 @@ def pretrain(
     return predictor
 
 
-def balanced(rows: Sequence[Example], gold_weight: float, beside: int = 0) -> list[Example]:
-    """Annotated rows at `gold_weight` beside mined rows of mean weight one, shown up to `MAX_REPEATS` times as long
-    as they are fewer; unchanged where there is only one kind, and no others stand `beside` them.
-
-    Labels are wrong now and then and often leave the slots open, annotations never: many labels must not outvote a few
-    annotations, nor keep the tagger from them.
-    """
-    mined = [e.weight for e in rows if e.source in MINED]
-    if not rows or len(mined) == len(rows) or not (mined or beside):
-        return list(rows)
-    mean = max(sum(mined) / len(mined), 1e-9) if mined else 1.0
-    annotated = [replace(e, weight=e.weight * gold_weight) for e in rows if e.source not in MINED]
-    labels = [replace(e, weight=e.weight / mean) for e in rows if e.source in MINED]
-    return annotated * max(1, min(MAX_REPEATS, (len(labels) + beside) // len(annotated))) + labels
-
-
-def weight_of_words(rows: Sequence[Example]) -> float:
-    """What the tags of rows with open spans count for: 1 as long as they weigh no more than whole sequences together,
-    0 from twice as much on.
-
-    Which of their words are settled is no fair sample: words that are no value are sooner sure than values are. A few
-    such rows teach the tagger; many more than there are whole sequences teach it to be silent (docs/learning.md).
-    """
-    whole = sum(e.weight for e in rows if e.slots is not None)
-    some = sum(e.weight for e in rows if e.slots is None and e.tags)
-    return min(1.0, max(0.0, 2 - some / max(whole, 1e-9)))
-
-
 def lexicon_of(settings: Settings, locale: str, source: Sequence[Example]) -> BilingualLexicon | None:
     """What `encoder.parallel` says of the launch locale's words; None where code-switching is off or there are none.
 
@@ -184,7 +150,7 @@ def lexicon_of(settings: Settings, locale: str, source: Sequence[Example]) -> Bi
     """
     if not settings.training.code_switching or locale == settings.training.source_locale:
         return None
-    return read_lexicon(settings.encoder.parallel, locale, (e.utterance for e in _split(source, "train"))) or None
+    return read_lexicon(settings.encoder.parallel, locale, (e.utterance for e in of_split(source, "train"))) or None
 
 
 def finetune(
@@ -202,8 +168,7 @@ def finetune(
     """Fine-tune a copy of `start` on the launch locale's rows, gold and weighted pseudo-labels, beside a
     rehearsal sample of `source` that is drawn anew each epoch. `start` is not changed.
 
-    Few rows get more epochs and many rows fewer, so that the number of steps stays useful and the time
-    bounded. With a `lexicon` each epoch also shows `source` in words of the launch language
+    `Plan` says for how long. With a `lexicon` each epoch also shows `source` in words of the launch language
     (`training.code_switching`), drawn anew. `pairs` are wordings of the locale that say the same
     (`retrain.consistency`), whatever they say; they are read where `training.consistency` is above 0.
 
@@ -211,19 +176,14 @@ def finetune(
         InputError: no target training rows, and no lexicon.
     """
     t = settings.training
-    rehearsed, dev = in_stable_order(_split(source, "train")), in_stable_order(_split(target, "dev"))
-    switching = round(t.code_switching * len(rehearsed)) if lexicon and locale else 0
-    rows = in_stable_order(balanced(_split(target, "train"), t.gold_weight, switching))
+    rehearsed, dev = in_stable_order(of_split(source, "train")), in_stable_order(of_split(target, "dev"))
+    plan = Plan.of(settings, target, source, lexicon if locale else None, epochs)
+    rows, switching = plan.rows, plan.switching
     if not rows and not switching:
         raise InputError(f"no training rows in {locale or 'the launch locale'}")
-    sample = min(len(rehearsed), max(MIN_REHEARSAL, round(REHEARSAL * (len(rows) + switching))))
-    seen = len(rows) + switching + sample
-    wanted = max(epochs or t.finetune_epochs, -(-MIN_UPDATES * t.batch_size // seen)) if epochs is None else epochs
-    epochs_now = max(1, min(wanted, max(3, t.max_seen // seen)))
-    schedule = Schedule(epochs_now, t.batch_size, t.learning_rate, t.forgiving, t.consistency, weight_of_words(rows))
     pairs = pairs if t.consistency else ()
 
-    fillers = fillers_of([*_split(target, "train"), *rehearsed])
+    fillers = fillers_of([*of_split(target, "train"), *rehearsed])
 
     def switched(many: int, random: np.random.Generator) -> list[Example]:
         if lexicon is None or locale is None or not many:
@@ -232,7 +192,7 @@ def finetune(
         return [code_switched(rehearsed[i], lexicon, locale, random) for i in of]
 
     def epoch(random: np.random.Generator) -> list[Example]:
-        chosen = random.permutation(len(rehearsed))[:sample]
+        chosen = random.permutation(len(rehearsed))[: plan.sample]
         shown = rows + [rehearsed[i] for i in sorted(chosen)] + switched(switching, random)
         return [substituted(e, fillers, t.substitution, random) for e in shown] if t.substitution else shown
 
@@ -243,11 +203,11 @@ def finetune(
             others += [*lexicon.target_words, *(e.utterance for e in once)]
         vocabulary = start.vocabulary.grown(rows, others)
         network = grow(start.network, vocabulary)
-        fit(network, vocabulary, start.encoder, epoch, dev, schedule, settings.seed, "finetune", progress, pairs)
+        fit(network, vocabulary, start.encoder, epoch, dev, plan.schedule, settings.seed, "finetune", progress, pairs)
         predictor = TorchPredictor(network, vocabulary, start.encoder, locale=locale)
         if len(dev) < MIN_DEV and switching and lexicon and locale:
             random = np.random.default_rng(settings.seed)
-            dev = [code_switched(e, lexicon, locale, random) for e in in_stable_order(_split(source, "dev"))]
+            dev = [code_switched(e, lexicon, locale, random) for e in in_stable_order(of_split(source, "dev"))]
         predictor.temperature = fitted_temperature(predictor, dev) if len(dev) >= MIN_DEV else start.temperature
     return predictor
 
@@ -267,7 +227,7 @@ def supervised(
     target = [e for e in examples if e.locale != t.source_locale]
     vectors = SubwordVectors(encoder) if encoder else None
     start = pretrain(settings, source, encoder=vectors, cache=cache, progress=progress)
-    if not _split(target, "train"):
+    if not of_split(target, "train"):
         return start
     locale = target[0].locale
     lexicon = lexicon_of(settings, locale, source)
@@ -315,13 +275,15 @@ def train(
     start = pretrain(settings, source, encoder=vectors, cache=lake.registry, progress=progress)
     if locale == t.source_locale and snapshot_id is None:
         target = []
-    lexicon = lexicon_of(settings, locale, source)
-    if _split(target, "train") or lexicon:
+    lexicon, planned = lexicon_of(settings, locale, source), {}
+    if of_split(target, "train") or lexicon:
+        beside = [] if locale == t.source_locale else source
+        planned = Plan.of(settings, target, beside, lexicon, epochs).parameters()
         predictor = finetune(
             settings,
             start,
             target,
-            source=[] if locale == t.source_locale else source,
+            source=beside,
             locale=locale,
             progress=progress,
             epochs=epochs,
@@ -332,8 +294,8 @@ def train(
         predictor = TorchPredictor(
             start.network, start.vocabulary, start.encoder, locale=locale, temperature=start.temperature
         )
-    judges = [e.annotated for e in _split(target, "dev") if e.slots is not None]
-    used = _split(target, "train") or _split(source, "train")
+    judges = [e.annotated for e in of_split(target, "dev") if e.slots is not None]
+    used = of_split(target, "train") or of_split(source, "train")
     data = fingerprint([*source, *target])
     words = lexicon.fingerprint if lexicon else "none"
     return TrainedModel(
@@ -347,11 +309,12 @@ def train(
             "locale": locale,
             "seed": str(settings.seed),
             "encoder": vectors.fingerprint if vectors else "none",
-            "target_rows": str(len(_split(target, "train"))),
-            "source_rows": str(len(_split(source, "train"))),
+            "target_rows": str(len(of_split(target, "train"))),
+            "source_rows": str(len(of_split(source, "train"))),
             "pairs": str(len(pairs)),
             "lexicon": str(len(lexicon) if lexicon else 0),
             **{f"parallel_{name}": str(n) for name, n in (lexicon.counts if lexicon else {}).items()},
+            **planned,
             **{k: str(v) for k, v in t.model_dump(mode="json", exclude={"gold"}).items()},
         },
         evaluate(predictor, judges) if len(judges) >= MIN_DEV else None,

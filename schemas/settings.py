@@ -136,7 +136,7 @@ class LabelSettings(_Section):
     """Votes and their floor, which counts distinct pseudonyms: a threshold, not a proof of anonymity."""
 
     vote_floor: Count = 5
-    min_posterior: Share = 0.6  # a label is about as often right as it says: docs/learning.md
+    min_posterior: Share = 0.6  # a label is about as often right as it says: docs/labels.md
     min_slot_posterior: Share = 0.5  # below it the spans stay open
     tag_level: Annotated[float, Field(ge=0.5, lt=1)] = 0.9  # where spans stay open: what a token's likely tags hold
     slots: Literal["evidence", "projection"] = "evidence"  # all slot evidence, or values copied from targets alone
@@ -174,10 +174,10 @@ class TrainingSettings(_Section):
     # q of the generalised cross entropy of pseudo-labels' intents (Zhang and Sabuncu 2018); 0 is cross entropy.
     forgiving: Share = 0.0
     # Weight of wordings on whose intent the evidence is divided, beside labels at their posterior: they teach the whole
-    # distribution. 0 leaves them out: docs/learning.md.
+    # distribution. 0 leaves them out: docs/tried.md.
     contested: Share = 0.0
     # Weight of the consistency loss between the two wordings of a mined pair, beside a label of the same evidence
-    # (`retrain.consistency`). 0 leaves the pairs out of the snapshot: docs/learning.md.
+    # (`retrain.consistency`). 0 leaves the pairs out of the snapshot: docs/tried.md.
     consistency: Annotated[float, Field(ge=0, le=10)] = 0.0
 
 

@@ -14,7 +14,8 @@ from retrain.bio import tokens_of
 from retrain.code_switching import code_switched
 from retrain.evaluate import evaluate
 from retrain.lexicon import BilingualLexicon, learn_lexicon
-from retrain.train import balanced, finetune, pretrain, train
+from retrain.plan import balanced
+from retrain.train import finetune, pretrain, train
 from schemas.annotated import write_annotated
 from schemas.errors import InputError
 from schemas.lake import Lake

@@ -76,7 +76,7 @@ def test_a_vocabulary_grows_at_the_end_and_survives_json(tmp_path: Path) -> None
 
 
 def test_many_labels_do_not_outvote_a_few_annotations() -> None:
-    from retrain.train import MAX_REPEATS, balanced
+    from retrain.plan import MAX_REPEATS, balanced
 
     gold = [Example("a", "xx-XX", "i")]
     mined = [Example(str(n), "xx-XX", "i", (), float(n), source="pseudo_label") for n in (2, 6)]

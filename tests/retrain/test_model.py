@@ -16,6 +16,7 @@ from retrain.data import Example
 from retrain.encoder import SubwordVectors
 from retrain.evaluate import evaluate
 from retrain.fit import generalised_cross_entropy
+from retrain.lexicon import BilingualLexicon
 from retrain.model import (
     Architecture,
     Network,
@@ -26,8 +27,9 @@ from retrain.model import (
     grow,
     viterbi,
 )
+from retrain.plan import Plan, weight_of_words
 from retrain.predictor import TorchPredictor
-from retrain.train import finetune, pretrain, train, weight_of_words
+from retrain.train import finetune, pretrain, train
 from retrain.vocabulary import Vocabulary
 from schemas.annotated import write_annotated
 from schemas.errors import InputError
@@ -227,6 +229,25 @@ def test_words_of_open_rows_count_until_they_outweigh_whole_sequences() -> None:
     assert weight_of_words(whole + some) == weight_of_words(some) == 0.0
 
 
+def test_a_plan_bounds_what_is_seen_and_tells_what_the_settings_leave_to_the_data() -> None:
+    settings = toy_settings(batch_size=10, finetune_epochs=12, max_seen=6000)
+    source, few = toy_rows(800, 1), toy_rows(40, 2, "xx-XX")
+    assert Plan.of(settings, few, source).parameters() == {
+        "epochs": "17",  # 400 steps of 10 rows
+        "rows_an_epoch": "240",  # 40 annotated, 200 rehearsed
+        "weight_of_words": "1",
+    }
+    some = [replace(e, slots=None, tags=(("O",),), source="pseudo_label") for e in toy_rows(1160, 3, "xx-XX")]
+    told = Plan.of(settings, few + some, source)
+    assert (told.sample, len(told.rows)) == (780, 40 * 10 + 1160)
+    assert told.parameters() == {"epochs": "3", "rows_an_epoch": "2340", "weight_of_words": "1"}
+    assert told.schedule.words == 1.0  # 400 annotated at weight 3 beside 1,160
+    assert Plan.of(settings, few + some, source, epochs=1).schedule.epochs == 1
+    assert Plan.of(settings, some, source).parameters()["weight_of_words"] == "0"
+    lexicon = BilingualLexicon({"please": (("tafadhali", 1.0),)})
+    assert (Plan.of(settings, few, source, lexicon).switching, Plan.of(settings, few, source).switching) == (800, 0)
+
+
 def test_many_open_rows_do_not_silence_the_tagger(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: of open rows the words that are no value are settled, and half of the values as none."""
     random = np.random.default_rng(4)
@@ -240,7 +261,7 @@ def test_many_open_rows_do_not_silence_the_tagger(monkeypatch: pytest.MonkeyPatc
 
     rows = gold + [biased(e) for e in toy_rows(400, 7, foreign=True)]
     weighed = evaluate(finetune(toy_settings(), start, rows, locale="xx-XX"), dev).slot_f1
-    monkeypatch.setattr("retrain.train.weight_of_words", lambda rows: 1.0)
+    monkeypatch.setattr("retrain.plan.weight_of_words", lambda rows: 1.0)
     assert weighed > evaluate(finetune(toy_settings(), start, rows, locale="xx-XX"), dev).slot_f1 + 0.1
 
 
