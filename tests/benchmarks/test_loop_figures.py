@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks.loop import (
+    ARMS,
     LoopOptions,
     by_stratum,
     difference_interval,
@@ -16,6 +19,8 @@ from benchmarks.loop import (
     gap_interval,
     strata_of,
 )
+from benchmarks.loop_figure import write_figure
+from benchmarks.rounds import METRICS
 from benchmarks.slots import score_slots
 from retrain.evaluate import Outcomes
 from schemas.annotated import Annotated
@@ -75,3 +80,51 @@ def test_bad_options_are_told_together(tmp_path: Path) -> None:
 
 def test_a_loop_without_parallel_text_has_good_defaults(tmp_path: Path) -> None:
     LoopOptions(tmp_path, tmp_path).check()
+
+
+def planted_report(arms: tuple[str, ...], rounds: int, turns: int) -> dict[str, Any]:
+    def stage(value: float) -> dict[str, Any]:
+        return dict.fromkeys(METRICS, value) | {"interval": {name: [value - 0.02, value + 0.02] for name in METRICS}}
+
+    def row(number: int) -> dict[str, Any]:
+        shares = {"success_rate": 0.5, "label_precision": 0.9, "label_coverage": 0.3}
+        decided = {"promoted": number > 1, "gate": f"<b> & round {number}"}
+        return {"round": number, "turns": turns, "labels": 7, **shares, **decided, **stage(0.4 + 0.05 * number)}
+
+    closed = dict.fromkeys(METRICS, 0.25)
+    return {
+        "locale": "xx-XX", "seed": 3, "seed_labels": 300, "users": 1000, "population": "launch", "test_utterances": 99,
+        "launch": stage(0.41), "ceiling": stage(0.78),
+        "arms": [
+            {"name": name, "rounds": [row(n + 1) for n in range(rounds)], "gap_closed": closed,
+             "gap_closed_interval": {metric: [0.2, 0.3] for metric in METRICS}}
+            for name in arms
+        ],
+        "ours_minus": {name: {metric: [0.01, 0.03] for metric in METRICS} for name in arms if name != "ours"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("arms", "rounds", "turns"), [(ARMS, 3, 12_000), (("ours",), 1, 900), (("ours",), 2, 700_000)])
+def test_the_page_draws_every_arm_and_round_within_its_plots(
+    arms: tuple[str, ...], rounds: int, turns: int, tmp_path: Path
+) -> None:
+    write_figure(planted_report(arms, rounds, turns), tmp_path / "loop.html")
+    page = (tmp_path / "loop.html").read_text(encoding="utf-8")
+    plots = page.split("<svg")[1:]
+    assert len(plots) == 2 * len(METRICS)
+    for plot in plots:
+        size = dict(re.findall(r' (width|height)="(\d+)"', plot.partition(">")[0]))
+        assert plot.count("<polyline") == len(arms)
+        dots = re.findall(r'<circle cx="([-\d.]+)" cy="([-\d.]+)"', plot)
+        by_turns = "turns of traffic" in plot
+        assert len(dots) == len(arms) * (rounds + (not by_turns))
+        for x, y in dots:
+            assert 0 < float(x) < float(size["width"]) - 50
+            assert 20 < float(y) < float(size["height"]) - 30
+    colours = re.findall(r'<polyline [^>]*stroke="(#\w+)"', plots[0])
+    assert len(set(colours)) == len(arms)
+    assert page.count("25.0 <small>20.0 to 30.0</small>") == len(arms) * len(METRICS)
+    assert ("1.0 to 3.0" in page) == (len(arms) > 1)
+    assert page.count("refused</td>") == len(arms)
+    assert "<b>" not in page
+    assert f"{arms[0]}, round 1: &lt;b&gt; &amp; round 1" in page
