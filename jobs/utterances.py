@@ -76,7 +76,8 @@ def _run(run: Run) -> None:
     kernel = _kernel(path, run.settings.encoder)
     few = texts.limit(_ON_DRIVER + 1).toArrow()
     if len(few) <= _ON_DRIVER:
-        made = F.broadcast(run.spark.createDataFrame(pa.Table.from_batches(kernel(few.to_batches()), _MADE)))
+        batches = list(kernel(few.to_batches())) or [pa.RecordBatch.from_pylist([], _MADE)]  # Spark refuses no batch
+        made = F.broadcast(run.spark.createDataFrame(pa.Table.from_batches(batches, _MADE)))
         run.count(newly_embedded=len(few))
     else:
         made = texts.mapInArrow(kernel, from_arrow_schema(_MADE))

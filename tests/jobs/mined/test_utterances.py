@@ -28,6 +28,17 @@ def test_workers_embed_as_the_driver_does(mined: Mined, copy: Lake, monkeypatch:
     assert by_id[0] == by_id[1]  # to the last bit
 
 
+def test_a_night_without_a_new_wording_keeps_every_vector(mined: Mined, copy: Lake) -> None:
+    before = {row["formulation_id"]: row["embedding"] for row in read(copy, "utterances")}
+    log = planted_log()  # without the busy user and the robots, who said a few wordings more
+    plant(copy.path, log.rows, "night 1")
+    results = {name: run_step(STEPS[name], copy, mined.settings) for name in STEPS_TO_VECTORS}
+    assert results["utterances"].counts["newly_embedded"] == 0
+    after = {row["formulation_id"]: row["embedding"] for row in read(copy, "utterances")}
+    assert len(before) > len(after) > 40
+    assert after == {name: before[name] for name in after}  # to the last bit
+
+
 def test_an_encoder_is_kept_until_the_log_has_outgrown_it(mined: Mined, copy: Lake) -> None:
     before = encoder_of(copy)[1]
     many = len(read(copy, "utterances"))
