@@ -11,9 +11,9 @@ from typing import Any
 
 from benchmarks.rounds import METRICS
 
-_COLOURS = ("#2a9d8f", "#e76f51", "#264653", "#e9a820", "#7b5ea7", "#4f86c6", "#9a6b4f", "#6b8e23")
+COLOURS = ("#2a9d8f", "#e76f51", "#264653", "#e9a820", "#7b5ea7", "#4f86c6", "#9a6b4f", "#6b8e23")
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BELOW, _RIGHT = 460, 250, 40, 26, 34, 92
-_TITLES = {"intent_accuracy": "intent accuracy", "slot_f1": "slot F1", "exact_match": "exact match"}
+TITLES = {"intent_accuracy": "intent accuracy", "slot_f1": "slot F1", "exact_match": "exact match"}
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:32px auto;padding:0 16px;color:#1d2b33}
 h1{font-size:26px;margin-bottom:4px} h2{font-size:19px;margin-top:34px}
@@ -34,7 +34,7 @@ def _interval(value: float, low_high: Sequence[float]) -> str:
 
 
 def _coloured(told: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
-    return list(zip(told["arms"], cycle(_COLOURS), strict=False))
+    return list(zip(told["arms"], cycle(COLOURS), strict=False))
 
 
 class _Axes:
@@ -83,7 +83,7 @@ def _curve(points: list[tuple[float, float, float, float]], colour: str, name: s
 def _plot(told: dict[str, Any], metric: str, *, by_turns: bool) -> str:
     axes = _Axes(told, metric, by_turns=by_turns)
     end = _WIDTH - _RIGHT
-    label = f"{_TITLES[metric]}, by {'turns of traffic (log)' if by_turns else 'round'}"
+    label = f"{TITLES[metric]}, by {'turns of traffic (log)' if by_turns else 'round'}"
     parts = [f'<svg width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{escape(label)}">']
     parts.append(f'<text x="{_LEFT}" y="14" style="font-weight:600">{escape(label)}</text>')
     for tick in axes.ticks:
@@ -114,7 +114,7 @@ def _plot(told: dict[str, Any], metric: str, *, by_turns: bool) -> str:
 def _closed(told: dict[str, Any]) -> str:
     """Share of the gap that each arm closed, and what ours is ahead of it by."""
     ahead = told.get("ours_minus", {})
-    head = "".join(f"<th>{_TITLES[name]}</th>" for name in METRICS)
+    head = "".join(f"<th>{TITLES[name]}</th>" for name in METRICS)
     head = f"<tr><th class=l>arm</th><th>turns</th>{head}" + (head if ahead else "") + "</tr>"
     over = "<th colspan=3>ours ahead by</th>" if ahead else ""
     groups = f"<tr><th></th><th></th><th colspan=3>gap closed</th>{over}</tr>"
@@ -136,7 +136,7 @@ def _rounds(told: dict[str, Any]) -> str:
     """Every round of every arm: traffic, labels, the champion after it and why the gate decided so."""
     head = (
         "<tr><th class=l>arm</th><th>round</th><th>turns</th><th>served</th><th>labels</th><th>right</th>"
-        f"<th>coverage</th>{''.join(f'<th>{_TITLES[name]}</th>' for name in METRICS)}<th class=l>gate</th></tr>"
+        f"<th>coverage</th>{''.join(f'<th>{TITLES[name]}</th>' for name in METRICS)}<th class=l>gate</th></tr>"
     )
 
     def metrics(stage: dict[str, Any]) -> str:

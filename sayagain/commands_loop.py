@@ -34,6 +34,7 @@ Work = Annotated[Path | None, typer.Option(help="Folder for lakes and models, ke
 def add_to(bench: typer.Typer) -> None:
     """Register the commands in the group of benchmarks."""
     bench.command("loop")(loop)
+    bench.command("curves")(curves)
     bench.command("launch")(launch)
     bench.command("slots")(slots)
     bench.command("budget")(budget)
@@ -115,6 +116,23 @@ def _figures(stage: dict[str, Any]) -> list[str]:
     """The three metrics with their intervals."""
     low_high = stage["interval"]
     return [f"{percent(stage[n])} ({percent(low_high[n][0])}-{percent(low_high[n][1])})" for n in _METRICS]
+
+
+def curves(
+    reports: Annotated[list[Path], typer.Argument(help="Reports of loops, JSON.")],
+    out: Annotated[Path, typer.Option(help="The picture, SVG.")],
+) -> None:
+    """Value per turn: what several loops closed of their gaps, by turns of traffic, in one picture."""
+    from benchmarks.learning_curves import curves_of, read_reports, write_curves
+
+    told = read_reports(reports)
+    write_curves(told, out)
+    rows = [
+        (curve.name if n == 0 else "", f"{turns:,}", *(percent(shares[m]) for m in _METRICS))
+        for curve in curves_of(told)
+        for n, (turns, shares) in enumerate(curve.points)
+    ]
+    metric_rows("Share of the gap closed, percent", ("", "turns so far", "intent", "slot F1", "exact match"), rows)
 
 
 def launch(

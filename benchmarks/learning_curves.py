@@ -1,0 +1,142 @@
+"""Value per turn: what several loops closed of the way from launch to all annotations, by turns of traffic, in one
+picture."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+from benchmarks.loop_figure import COLOURS, TITLES
+from benchmarks.rounds import METRICS
+from schemas.errors import InputError
+
+_PANEL, _GAP, _TOP, _PLOT, _LEFT, _LINE = 270, 46, 30, 230, 44, 18
+_NAMED = ("locale", "seed_labels", "users", "seed")  # what tells one loop from another, in this order
+
+
+_HELD = {*_NAMED, "launch", "ceiling", "arms"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One arm of one loop. `points`: turns so far and the share of the gap closed by each metric, after each round."""
+
+    name: str
+    points: list[tuple[int, dict[str, float]]]
+
+
+def read_reports(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Reports that `sayagain bench loop` wrote.
+
+    Raises:
+        InputError: names every file that is none.
+    """
+    told, faults = [], []
+    for path in paths:
+        try:
+            report = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            faults.append(f"{path}: {error}")
+            continue
+        if not isinstance(report, dict) or not report.keys() >= _HELD:
+            faults.append(f"{path}: no report of a loop")
+        told.append(report)
+    if faults:
+        raise InputError("\n".join([*faults, "give JSON files that `sayagain bench loop --out` wrote"]))
+    return told
+
+
+def curves_of(reports: Sequence[dict[str, Any]]) -> list[Curve]:
+    """The curves of reports of `benchmarks.loop.run_loop`, named by what they differ in.
+
+    A metric whose ceiling is not above its launch has no gap; nothing is closed of it.
+    """
+    differ = [key for key in _NAMED if len({report[key] for report in reports}) > 1]
+    arms = {arm["name"] for report in reports for arm in report["arms"]}
+    found = []
+    for report in reports:
+        launch, best = report["launch"], report["ceiling"]
+        for arm in report["arms"]:
+            turns, points = 0, []
+            for row in arm["rounds"]:
+                turns += row["turns"]
+                gaps = {metric: best[metric] - launch[metric] for metric in METRICS}
+                shares = {m: (row[m] - launch[m]) / gap if gap > 0 else 0.0 for m, gap in gaps.items()}
+                points.append((turns, shares))
+            parts = [_said(key, report[key]) for key in differ] + ([arm["name"]] if len(arms) > 1 else [])
+            found.append(Curve(", ".join(parts) or arm["name"], points))
+    return found
+
+
+def _said(key: str, value: Any) -> str:
+    if key == "locale":
+        return str(value)
+    return f"seed {value}" if key == "seed" else f"{value:,} {key.replace('_', ' ')}"
+
+
+def _short(power: int) -> str:
+    """Ten to that power: 100, 10k, 1M."""
+    thousands, left = divmod(power, 3)
+    return f"{10**left}{' kMG'[thousands].strip()}"
+
+
+def draw(reports: Sequence[dict[str, Any]]) -> str:
+    """The picture as SVG: a panel for each metric, share of the gap closed against turns (log), and a legend.
+
+    Raises:
+        InputError: no report holds a round.
+    """
+    curves = [curve for curve in curves_of(reports) if curve.points]
+    if not curves:
+        raise InputError("no round in these reports: give files that `sayagain bench loop` wrote")
+    turns = [n for curve in curves for n, _ in curve.points]
+    shares = [share for curve in curves for _, of in curve.points for share in of.values()]
+    first, last = math.floor(math.log10(min(turns))), math.ceil(math.log10(max(turns)))
+    bottom, top = min(0.0, math.floor(5 * min(shares)) / 5), max(1.0, math.ceil(5 * max(shares)) / 5)
+    height = _TOP + _PLOT + 44 + _LINE * len(curves)
+    width = _LEFT + len(METRICS) * _PANEL + (len(METRICS) - 1) * _GAP + 30
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+        f'font-size="12" fill="#1d2b33"><rect width="{width}" height="{height}" fill="white"/>'
+    ]
+    coloured = list(zip(curves, cycle(COLOURS), strict=False))
+    for number, metric in enumerate(METRICS):
+        left = _LEFT + number * (_PANEL + _GAP)
+
+        def x(n: float, left: int = left) -> float:
+            return left + (math.log10(n) - first) / max(last - first, 1) * _PANEL
+
+        def y(share: float) -> float:
+            return _TOP + (top - share) / (top - bottom) * _PLOT
+
+        parts.append(f'<text x="{left}" y="16" font-weight="600">{TITLES[metric]}: share of the gap closed</text>')
+        for step in range(round(5 * bottom), round(5 * top) + 1):
+            at = y(step / 5)
+            parts.append(f'<path d="M{left} {at:.1f}h{_PANEL}" stroke="{"#8a979e" if step in (0, 5) else "#e3e9ec"}"/>')
+            parts.append(f'<text x="{left - 6}" y="{at + 4:.1f}" text-anchor="end">{20 * step}%</text>')
+        for power in range(first, last + 1):
+            at = x(10**power)
+            parts.append(f'<path d="M{at:.1f} {_TOP}v{_PLOT}" stroke="#e3e9ec"/>')
+            name = _short(power) + (" turns" if power == first else "")
+            parts.append(f'<text x="{at:.1f}" y="{_TOP + _PLOT + 18}" text-anchor="middle">{name}</text>')
+        for curve, colour in coloured:
+            places = [(x(n), y(of[metric])) for n, of in curve.points]
+            path = " ".join(f"{across:.1f},{down:.1f}" for across, down in places)
+            parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+            parts += [f'<circle cx="{a:.1f}" cy="{d:.1f}" r="3" fill="{colour}"/>' for a, d in places]
+    for row, (curve, colour) in enumerate(coloured):
+        at = _TOP + _PLOT + 46 + _LINE * row
+        parts.append(f'<path d="M{_LEFT} {at - 4}h22" stroke="{colour}" stroke-width="3"/>')
+        parts.append(f'<text x="{_LEFT + 30}" y="{at}">{escape(curve.name)}</text>')
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def write_curves(reports: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write `draw`'s picture. Raises as `draw`."""
+    path.write_text(draw(reports), encoding="utf-8")
