@@ -105,7 +105,8 @@ def draw(reports: Sequence[dict[str, Any]]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
         f'font-size="12" fill="#1d2b33"><rect width="{width}" height="{height}" fill="white"/>'
     ]
-    coloured = list(zip(curves, cycle(COLOURS), strict=False))
+    colours = [(colour, dash) for dash in ("none", "6 3", "2 3") for colour in COLOURS]
+    coloured = [(curve, *style) for curve, style in zip(curves, cycle(colours), strict=False)]
     for number, metric in enumerate(METRICS):
         left = _LEFT + number * (_PANEL + _GAP)
 
@@ -125,14 +126,15 @@ def draw(reports: Sequence[dict[str, Any]]) -> str:
             parts.append(f'<path d="M{at:.1f} {_TOP}v{_PLOT}" stroke="#e3e9ec"/>')
             name = _short(power) + (" turns" if power == first else "")
             parts.append(f'<text x="{at:.1f}" y="{_TOP + _PLOT + 18}" text-anchor="middle">{name}</text>')
-        for curve, colour in coloured:
+        for curve, colour, dash in coloured:
             places = [(x(n), y(of[metric])) for n, of in curve.points]
             path = " ".join(f"{across:.1f},{down:.1f}" for across, down in places)
-            parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+            line = f'fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"'
+            parts.append(f'<polyline points="{path}" {line}/>')
             parts += [f'<circle cx="{a:.1f}" cy="{d:.1f}" r="3" fill="{colour}"/>' for a, d in places]
-    for row, (curve, colour) in enumerate(coloured):
+    for row, (curve, colour, dash) in enumerate(coloured):
         at = _TOP + _PLOT + 46 + _LINE * row
-        parts.append(f'<path d="M{_LEFT} {at - 4}h22" stroke="{colour}" stroke-width="3"/>')
+        parts.append(f'<path d="M{_LEFT} {at - 4}h22" stroke="{colour}" stroke-width="3" stroke-dasharray="{dash}"/>')
         parts.append(f'<text x="{_LEFT + 30}" y="{at}">{escape(curve.name)}</text>')
     return "\n".join([*parts, "</svg>\n"])
 

@@ -11,7 +11,9 @@ from typing import Any
 
 from benchmarks.rounds import METRICS
 
-COLOURS = ("#2a9d8f", "#e76f51", "#264653", "#e9a820", "#7b5ea7", "#4f86c6", "#9a6b4f", "#6b8e23")
+COLOURS = (
+    "#2a9d8f", "#e76f51", "#264653", "#e9a820", "#7b5ea7", "#4f86c6", "#9a6b4f", "#6b8e23", "#c2255c", "#868e96",
+)  # fmt: skip
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BELOW, _RIGHT = 460, 250, 40, 26, 34, 92
 TITLES = {"intent_accuracy": "intent accuracy", "slot_f1": "slot F1", "exact_match": "exact match"}
 _STYLE = """

@@ -54,6 +54,13 @@ def test_more_is_higher_and_ten_times_the_traffic_is_one_step_to_the_right() -> 
     assert re.findall(r">(1k|10k|100k)(?: turns)?<", svg) == ["1k", "10k", "100k"] * len(METRICS)
 
 
+def test_a_dozen_curves_are_told_apart() -> None:
+    svg = draw([report(users, (1_000, 0.3)) for users in range(100, 112)])
+    looks = re.findall(r'<polyline [^>]*stroke="([^"]+)"[^>]*stroke-dasharray="([^"]+)"', svg)
+    assert len(looks) == 12 * len(METRICS)
+    assert len(set(looks)) == 12
+
+
 def test_what_is_no_report_is_told_together(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("good.json", "other.json", "broken.json", "missing.json")]
     paths[0].write_text(json.dumps(report(500, (10, 0.3))))
