@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.loop_figure import COLOURS, TITLES
-from benchmarks.rounds import METRICS
+from benchmarks.rounds import METRICS, share_of_gap
 from schemas.errors import InputError
 
 _PANEL, _GAP, _TOP, _PLOT, _LEFT, _LINE = 270, 46, 30, 230, 44, 18
 _NAMED = ("locale", "seed_labels", "users", "seed")  # what tells one loop from another, in this order
-
-
 _HELD = {*_NAMED, "launch", "ceiling", "arms"}
 
 
@@ -46,7 +44,8 @@ def read_reports(paths: Sequence[Path]) -> list[dict[str, Any]]:
             continue
         if not isinstance(report, dict) or not report.keys() >= _HELD:
             faults.append(f"{path}: no report of a loop")
-        told.append(report)
+        else:
+            told.append(report)
     if faults:
         raise InputError("\n".join([*faults, "give JSON files that `sayagain bench loop --out` wrote"]))
     return told
@@ -66,9 +65,7 @@ def curves_of(reports: Sequence[dict[str, Any]]) -> list[Curve]:
             turns, points = 0, []
             for row in arm["rounds"]:
                 turns += row["turns"]
-                gaps = {metric: best[metric] - launch[metric] for metric in METRICS}
-                shares = {m: (row[m] - launch[m]) / gap if gap > 0 else 0.0 for m, gap in gaps.items()}
-                points.append((turns, shares))
+                points.append((turns, {m: share_of_gap(launch[m], row[m], best[m]) for m in METRICS}))
             parts = [_said(key, report[key]) for key in differ] + ([arm["name"]] if len(arms) > 1 else [])
             found.append(Curve(", ".join(parts) or arm["name"], points))
     return found
@@ -86,18 +83,18 @@ def _short(power: int) -> str:
     return f"{10**left}{' kMG'[thousands].strip()}"
 
 
-def draw(reports: Sequence[dict[str, Any]]) -> str:
+def draw(curves: Sequence[Curve]) -> str:
     """The picture as SVG: a panel for each metric, share of the gap closed against turns (log), and a legend.
 
     Raises:
-        InputError: no report holds a round.
+        InputError: no curve has a point.
     """
-    curves = [curve for curve in curves_of(reports) if curve.points]
+    curves = [curve for curve in curves if curve.points]
     if not curves:
         raise InputError("no round in these reports: give files that `sayagain bench loop` wrote")
     turns = [n for curve in curves for n, _ in curve.points]
     shares = [share for curve in curves for _, of in curve.points for share in of.values()]
-    first, last = math.floor(math.log10(min(turns))), math.ceil(math.log10(max(turns)))
+    first, last = math.floor(math.log10(max(min(turns), 1))), math.ceil(math.log10(max(*turns, 1)))
     bottom, top = min(0.0, math.floor(5 * min(shares)) / 5), max(1.0, math.ceil(5 * max(shares)) / 5)
     height = _TOP + _PLOT + 44 + _LINE * len(curves)
     width = _LEFT + len(METRICS) * _PANEL + (len(METRICS) - 1) * _GAP + 30
@@ -111,7 +108,7 @@ def draw(reports: Sequence[dict[str, Any]]) -> str:
         left = _LEFT + number * (_PANEL + _GAP)
 
         def x(n: float, left: int = left) -> float:
-            return left + (math.log10(n) - first) / max(last - first, 1) * _PANEL
+            return left + (math.log10(max(n, 1)) - first) / max(last - first, 1) * _PANEL
 
         def y(share: float) -> float:
             return _TOP + (top - share) / (top - bottom) * _PLOT
@@ -137,8 +134,3 @@ def draw(reports: Sequence[dict[str, Any]]) -> str:
         parts.append(f'<path d="M{_LEFT} {at - 4}h22" stroke="{colour}" stroke-width="3" stroke-dasharray="{dash}"/>')
         parts.append(f'<text x="{_LEFT + 30}" y="{at}">{escape(curve.name)}</text>')
     return "\n".join([*parts, "</svg>\n"])
-
-
-def write_curves(reports: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write `draw`'s picture. Raises as `draw`."""
-    path.write_text(draw(reports), encoding="utf-8")

@@ -20,7 +20,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.baselines import LABELLERS, label
-from benchmarks.rounds import METRICS, ceiling, figures, new_lake, of_loop, retrain_and_gate, traffic, write_gold
+from benchmarks.rounds import (
+    METRICS,
+    ceiling,
+    figures,
+    new_lake,
+    of_loop,
+    retrain_and_gate,
+    share_of_gap,
+    traffic,
+    write_gold,
+)
 from benchmarks.scoring import read_truth, score_mining
 from jobs.ingest import ingest
 from jobs.lake import run_step
@@ -322,11 +332,7 @@ def _metric(found: Outcomes, name: str, chosen: np.ndarray | None = None) -> flo
 
 def gap_closed(launch: Outcomes, now: Outcomes, best: Outcomes, chosen: np.ndarray | None = None) -> dict[str, float]:
     """Share of the way from launch to ceiling, by metric; 0 where there is no way to go."""
-    shares = {}
-    for name in METRICS:
-        start, end = _metric(launch, name, chosen), _metric(best, name, chosen)
-        shares[name] = (_metric(now, name, chosen) - start) / (end - start) if end > start else 0.0
-    return shares
+    return {name: share_of_gap(*(_metric(of, name, chosen) for of in (launch, now, best))) for name in METRICS}
 
 
 def _resampled(n: int, seed: int) -> Iterator[np.ndarray]:

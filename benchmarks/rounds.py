@@ -121,6 +121,11 @@ def figures(found: Outcomes, seed: int) -> dict[str, Any]:
     }
 
 
+def share_of_gap(launch: float, now: float, best: float) -> float:
+    """Share of the way from launch to ceiling; 0 where there is no way to go."""
+    return (now - launch) / (best - launch) if best > launch else 0.0
+
+
 def scored(predictor: TorchPredictor, test: list[Annotated], seed: int) -> dict[str, Any]:
     """A model's figures on utterances in wordings that no user spoke."""
     return figures(outcomes(predictor, test), seed)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sayagain.show import console, metric_rows, percent, working, write_json
+from sayagain.show import console, metric_rows, percent, working, write_json, write_text
 
 if TYPE_CHECKING:
     from schemas.lake import Lake
@@ -123,13 +123,13 @@ def curves(
     out: Annotated[Path, typer.Option(help="The picture, SVG.")],
 ) -> None:
     """Value per turn: what several loops closed of their gaps, by turns of traffic, in one picture."""
-    from benchmarks.learning_curves import curves_of, read_reports, write_curves
+    from benchmarks.learning_curves import curves_of, draw, read_reports
 
-    told = read_reports(reports)
-    write_curves(told, out)
+    found = curves_of(read_reports(reports))
+    write_text(out, draw(found))
     rows = [
         (curve.name if n == 0 else "", f"{turns:,}", *(percent(shares[m]) for m in _METRICS))
-        for curve in curves_of(told)
+        for curve in found
         for n, (turns, shares) in enumerate(curve.points)
     ]
     metric_rows("Share of the gap closed, percent", ("", "turns so far", "intent", "slot F1", "exact match"), rows)

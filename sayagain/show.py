@@ -68,11 +68,19 @@ def percent(value: float | None) -> str:
 
 
 def write_json(out: Path | None, content: Any) -> None:
-    """Write `--out FILE.json`, if it was given."""
-    if out is None:
-        return
+    """Write `--out FILE.json`, if it was given. Raises as `write_text`."""
+    if out is not None:
+        write_text(out, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(out: Path, content: str) -> None:
+    """Write `--out FILE`, and the folders it is to lie in.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        out.write_text(content, encoding="utf-8")
     except OSError as fault:
         raise InputError(f"cannot write {out} ({fault.strerror}): give --out another file") from None

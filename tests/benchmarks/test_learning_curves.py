@@ -44,7 +44,7 @@ def test_curves_are_named_by_what_they_differ_in() -> None:
 
 
 def test_more_is_higher_and_ten_times_the_traffic_is_one_step_to_the_right() -> None:
-    svg = draw([report(500, (1_000, 0.3), (9_000, 0.5), (90_000, 0.4))])
+    svg = draw(curves_of([report(500, (1_000, 0.3), (9_000, 0.5), (90_000, 0.4))]))
     panels = re.findall(r'<polyline points="([^"]+)"', svg)
     assert len(panels) == len(METRICS)
     for panel in panels:
@@ -55,7 +55,7 @@ def test_more_is_higher_and_ten_times_the_traffic_is_one_step_to_the_right() -> 
 
 
 def test_a_dozen_curves_are_told_apart() -> None:
-    svg = draw([report(users, (1_000, 0.3)) for users in range(100, 112)])
+    svg = draw(curves_of([report(users, (1_000, 0.3)) for users in range(100, 112)]))
     looks = re.findall(r'<polyline [^>]*stroke="([^"]+)"[^>]*stroke-dasharray="([^"]+)"', svg)
     assert len(looks) == 12 * len(METRICS)
     assert len(set(looks)) == 12
@@ -71,4 +71,4 @@ def test_what_is_no_report_is_told_together(tmp_path: Path) -> None:
     assert "good.json" not in str(told.value)
     assert read_reports(paths[:1]) == [report(500, (10, 0.3))]
     with pytest.raises(InputError, match="no round"):
-        draw([report(500)])
+        draw(curves_of([report(500)]))
