@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.loop import SHARED, Loop, LoopOptions, Say
-from benchmarks.rounds import METRICS, retrain_and_gate
+from benchmarks.loop_reports import METRICS
+from benchmarks.rounds import retrain_and_gate
 from benchmarks.scoring import gold_labels, read_truth, top
 from jobs.encoder import encoder_of
 from jobs.pipeline import STEPS

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.loop import Loop, LoopOptions
-from benchmarks.rounds import METRICS, figures
+from benchmarks.loop_reports import METRICS
+from benchmarks.rounds import figures
 from benchmarks.scoring import read_truth
 from retrain.data import Example, read_gold, read_pairs, read_snapshot
 from retrain.evaluate import outcomes

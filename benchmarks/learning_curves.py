@@ -3,22 +3,18 @@ picture."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 from benchmarks.loop_figure import COLOURS, TITLES
-from benchmarks.rounds import METRICS, share_of_gap
+from benchmarks.loop_reports import METRICS, NAMED, said, share_of_gap
 from schemas.errors import InputError
 
 _PANEL, _GAP, _TOP, _PLOT, _LEFT, _LINE = 270, 46, 30, 230, 44, 18
-_NAMED = ("locale", "seed_labels", "users", "seed")  # what tells one loop from another, in this order
-_HELD = {*_NAMED, "launch", "ceiling", "arms"}
 
 
 @dataclass(frozen=True)
@@ -29,34 +25,12 @@ class Curve:
     points: list[tuple[int, dict[str, float]]]
 
 
-def read_reports(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Reports that `sayagain bench loop` wrote.
-
-    Raises:
-        InputError: names every file that is none.
-    """
-    told, faults = [], []
-    for path in paths:
-        try:
-            report = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            faults.append(f"{path}: {error}")
-            continue
-        if not isinstance(report, dict) or not report.keys() >= _HELD:
-            faults.append(f"{path}: no report of a loop")
-        else:
-            told.append(report)
-    if faults:
-        raise InputError("\n".join([*faults, "give JSON files that `sayagain bench loop --out` wrote"]))
-    return told
-
-
 def curves_of(reports: Sequence[dict[str, Any]]) -> list[Curve]:
     """The curves of reports of `benchmarks.loop.run_loop`, named by what they differ in.
 
     A metric whose ceiling is not above its launch has no gap; nothing is closed of it.
     """
-    differ = [key for key in _NAMED if len({report[key] for report in reports}) > 1]
+    differ = [key for key in NAMED if len({report[key] for report in reports}) > 1]
     arms = {arm["name"] for report in reports for arm in report["arms"]}
     found = []
     for report in reports:
@@ -66,15 +40,9 @@ def curves_of(reports: Sequence[dict[str, Any]]) -> list[Curve]:
             for row in arm["rounds"]:
                 turns += row["turns"]
                 points.append((turns, {m: share_of_gap(launch[m], row[m], best[m]) for m in METRICS}))
-            parts = [_said(key, report[key]) for key in differ] + ([arm["name"]] if len(arms) > 1 else [])
+            parts = [said(key, report[key]) for key in differ] + ([arm["name"]] if len(arms) > 1 else [])
             found.append(Curve(", ".join(parts) or arm["name"], points))
     return found
-
-
-def _said(key: str, value: Any) -> str:
-    if key == "locale":
-        return str(value)
-    return f"seed {value}" if key == "seed" else f"{value:,} {key.replace('_', ' ')}"
 
 
 def _short(power: int) -> str:

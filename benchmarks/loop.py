@@ -20,14 +20,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.baselines import LABELLERS, label
+from benchmarks.loop_reports import METRICS, share_of_gap
 from benchmarks.rounds import (
-    METRICS,
     ceiling,
     figures,
     new_lake,
     of_loop,
     retrain_and_gate,
-    share_of_gap,
     traffic,
     write_gold,
 )

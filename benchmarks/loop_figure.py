@@ -9,7 +9,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rounds import METRICS
+from benchmarks.loop_reports import METRICS
 
 COLOURS = (
     "#2a9d8f", "#e76f51", "#264653", "#e9a820", "#7b5ea7", "#4f86c6", "#9a6b4f", "#6b8e23", "#c2255c", "#868e96",

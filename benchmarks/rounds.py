@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from benchmarks.loop_reports import METRICS
 from jobs.encoder import encoder_of
 from jobs.pseudonym_key import key_file
 from retrain import registry
@@ -24,7 +25,6 @@ from simulator.logs import Simulated, simulate
 from simulator.population import Population
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
-METRICS = ("intent_accuracy", "slot_f1", "exact_match")
 _KEY = "the users are made up"  # of the pseudonyms: one key, so that one seed gives one report
 # A round's log is small: compiling each query takes longer than interpreting it, planning it anew after each of its
 # stages longer than what the better plan saves, and asking files' statistics longer than reading the files.
@@ -119,11 +119,6 @@ def figures(found: Outcomes, seed: int) -> dict[str, Any]:
     return {name: getattr(metrics, name) for name in METRICS} | {
         "interval": {name: list(low_high[name]) for name in METRICS}
     }
-
-
-def share_of_gap(launch: float, now: float, best: float) -> float:
-    """Share of the way from launch to ceiling; 0 where there is no way to go."""
-    return (now - launch) / (best - launch) if best > launch else 0.0
 
 
 def scored(predictor: TorchPredictor, test: list[Annotated], seed: int) -> dict[str, Any]:

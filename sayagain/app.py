@@ -15,6 +15,7 @@ from sayagain import (
     commands_labels,
     commands_loop,
     commands_models,
+    commands_reports,
 )
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ commands_labels.add_to(app)
 commands_explain.add_to(app)
 bench = typer.Typer(no_args_is_help=True, help="Benchmarks: every published figure has its command here.")
 commands_loop.add_to(bench)
+commands_reports.add_to(bench)
 commands_bench.add_to(bench)
 app.add_typer(bench, name="bench")
 commands_encoder.add_to(app)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sayagain.show import console, metric_rows, percent, working, write_json, write_text
+from sayagain.show import console, metric_rows, percent, working, write_json
 
 if TYPE_CHECKING:
     from schemas.lake import Lake
@@ -34,7 +34,6 @@ Work = Annotated[Path | None, typer.Option(help="Folder for lakes and models, ke
 def add_to(bench: typer.Typer) -> None:
     """Register the commands in the group of benchmarks."""
     bench.command("loop")(loop)
-    bench.command("curves")(curves)
     bench.command("launch")(launch)
     bench.command("slots")(slots)
     bench.command("budget")(budget)
@@ -116,23 +115,6 @@ def _figures(stage: dict[str, Any]) -> list[str]:
     """The three metrics with their intervals."""
     low_high = stage["interval"]
     return [f"{percent(stage[n])} ({percent(low_high[n][0])}-{percent(low_high[n][1])})" for n in _METRICS]
-
-
-def curves(
-    reports: Annotated[list[Path], typer.Argument(help="Reports of loops, JSON.")],
-    out: Annotated[Path, typer.Option(help="The picture, SVG.")],
-) -> None:
-    """Value per turn: what several loops closed of their gaps, by turns of traffic, in one picture."""
-    from benchmarks.learning_curves import curves_of, draw, read_reports
-
-    found = curves_of(read_reports(reports))
-    write_text(out, draw(found))
-    rows = [
-        (curve.name if n == 0 else "", f"{turns:,}", *(percent(shares[m]) for m in _METRICS))
-        for curve in found
-        for n, (turns, shares) in enumerate(curve.points)
-    ]
-    metric_rows("Share of the gap closed, percent", ("", "turns so far", "intent", "slot F1", "exact match"), rows)
 
 
 def launch(

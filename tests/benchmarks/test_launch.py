@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.launch import STARTS
-from benchmarks.rounds import METRICS
+from benchmarks.loop_reports import METRICS
 from sayagain.app import app
 
 MASSIVE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "massive"

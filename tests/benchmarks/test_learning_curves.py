@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.learning_curves import curves_of, draw, read_reports
-from benchmarks.rounds import METRICS
+from benchmarks.learning_curves import curves_of, draw
+from benchmarks.loop_reports import METRICS, read_reports
 from schemas.errors import InputError
 
 

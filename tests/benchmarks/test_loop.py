@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.rounds import METRICS
+from benchmarks.loop_reports import METRICS
 from sayagain.app import app
 
 pytestmark = pytest.mark.slow

@@ -20,7 +20,7 @@ from benchmarks.loop import (
     strata_of,
 )
 from benchmarks.loop_figure import write_figure
-from benchmarks.rounds import METRICS
+from benchmarks.loop_reports import METRICS
 from benchmarks.slots import score_slots
 from retrain.evaluate import Outcomes
 from schemas.annotated import Annotated
