@@ -23,10 +23,11 @@ def over_seeds(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         reports: of `benchmarks.loop.run_loop`; a loop's arms may stand in several of them.
 
     Returns:
-        A row for each arm, an experiment's best first: `experiment` (its name), `arm`, `rounds`, `seeds`, `gap_closed` and, for arms that are
-        not ours, `ours_minus` (the differences of shares by seed, over seeds that both have): of each metric `mean`,
-        `low` and `high` (the worst and the best seed) and `interval`, Student's 95% interval of the mean, None for one
-        seed. It tells chance in users, utterances, seed labels and training together; test utterances are the same.
+        A row for each arm, an experiment's best first: `experiment` (its name), `arm`, `rounds`, `seeds`, `gap_closed`
+        and, for arms that are not ours, `ours_minus` (the differences of shares by seed, over seeds that both have):
+        of each metric `mean`, `low` and `high` (the worst and the best seed) and `interval`, Student's 95% interval of
+        the mean, None for one seed. It tells chance in users, utterances, seed labels and training together; test
+        utterances are the same.
 
     Raises:
         InputError: an arm of a loop is given twice with other figures, or with another number of rounds.
@@ -43,9 +44,11 @@ def over_seeds(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 raise InputError(f"{arm['name']}, seed {report['seed']}: two reports differ; give one of them")
     rows = []
     for arms in found.values():
-        lengths = {told["rounds"] for seeds in arms.values() for told in seeds.values()}
-        if len(lengths) > 1:
-            raise InputError(f"loops of {sorted(lengths)} rounds cannot be compared: give reports of as many rounds")
+        rounds, *others = sorted({told["rounds"] for seeds in arms.values() for told in seeds.values()})
+        if others:
+            raise InputError(
+                f"loops of {[rounds, *others]} rounds cannot be compared: give reports of as many rounds each"
+            )
         ours = arms.get(_OURS, {})
         closed = {
             name: {m: _summary([told["gap_closed"][m] for told in seeds.values()]) for m in METRICS}
@@ -58,7 +61,7 @@ def over_seeds(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             row = {
                 "experiment": ", ".join(said(key, some[key]) for key in NAMED if key != "seed"),
                 "arm": name,
-                "rounds": lengths.copy().pop(),
+                "rounds": rounds,
                 "seeds": sorted(seeds),
                 "gap_closed": closed[name],
             }
