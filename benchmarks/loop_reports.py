@@ -9,7 +9,8 @@ from typing import Any
 
 from schemas.errors import InputError
 
-METRICS = ("intent_accuracy", "slot_f1", "exact_match")
+TITLES = {"intent_accuracy": "intent accuracy", "slot_f1": "slot F1", "exact_match": "exact match"}
+METRICS = tuple(TITLES)
 NAMED = ("locale", "seed_labels", "users", "seed")  # what tells one loop from another, in this order
 _HELD = {*NAMED, "launch", "ceiling", "arms"}
 

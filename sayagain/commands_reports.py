@@ -22,9 +22,10 @@ def curves(reports: Reports, out: Annotated[Path, typer.Option(help="The picture
     """Value per turn: what several loops closed of their gaps, by turns of traffic, in one picture."""
     from benchmarks.learning_curves import curves_of, draw
     from benchmarks.loop_reports import METRICS, read_reports
+    from benchmarks.pictures import as_svg
 
     found = curves_of(read_reports(reports))
-    write_text(out, draw(found))
+    write_text(out, as_svg(draw(found), "Share of the gap closed, by turns of traffic"))
     rows = [
         (curve.name if n == 0 else "", f"{turns:,}", *(percent(shares[m]) for m in METRICS))
         for curve in found

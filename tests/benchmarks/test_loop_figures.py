@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from benchmarks.loop import (
     gap_interval,
     strata_of,
 )
-from benchmarks.loop_figure import write_figure
-from benchmarks.loop_reports import METRICS
+from benchmarks.loop_figure import curves, write_figure
+from benchmarks.loop_reports import METRICS, TITLES
 from benchmarks.slots import score_slots
 from retrain.evaluate import Outcomes
 from schemas.annotated import Annotated
@@ -108,23 +107,32 @@ def planted_report(arms: tuple[str, ...], rounds: int, turns: int) -> dict[str, 
 def test_the_page_draws_every_arm_and_round_within_its_plots(
     arms: tuple[str, ...], rounds: int, turns: int, tmp_path: Path
 ) -> None:
-    write_figure(planted_report(arms, rounds, turns), tmp_path / "loop.html")
+    told = planted_report(arms, rounds, turns)
+    write_figure(told, tmp_path / "loop.html")
     page = (tmp_path / "loop.html").read_text(encoding="utf-8")
-    plots = page.split("<svg")[1:]
-    assert len(plots) == 2 * len(METRICS)
-    for plot in plots:
-        size = dict(re.findall(r' (width|height)="(\d+)"', plot.partition(">")[0]))
-        assert plot.count("<polyline") == len(arms)
-        dots = re.findall(r'<circle cx="([-\d.]+)" cy="([-\d.]+)"', plot)
-        by_turns = "turns of traffic" in plot
-        assert len(dots) == len(arms) * (rounds + (not by_turns))
-        for x, y in dots:
-            assert 0 < float(x) < float(size["width"]) - 50
-            assert 20 < float(y) < float(size["height"]) - 30
-    colours = re.findall(r'<polyline [^>]*stroke="(#\w+)"', plots[0])
-    assert len(set(colours)) == len(arms)
+    panels = curves(told).axes
+    assert [axes.get_title(loc="left") for axes in panels] == [
+        title for title in TITLES.values() for _ in ("round", "turns")
+    ]
+    for axes in panels:
+        by_turns = axes.get_xlabel() == "turns so far"
+        lines = [drawn.lines[0] for drawn in axes.containers]
+        assert len(lines) == len(arms)
+        assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(arms)
+        for line in lines:
+            at = line.get_xydata().tolist()
+            values = [0.4 + 0.05 * number for number in range(1, rounds + 1)]
+            if by_turns:
+                assert at == [[turns * number, value] for number, value in enumerate(values, 1)]
+            else:
+                assert at == [[number, value] for number, value in enumerate([0.41, *values])]
+            for x, y in at:
+                assert axes.get_xlim()[0] <= x <= axes.get_xlim()[1]
+                reach = 0.02 if x else 0  # the launch has no whisker
+                assert axes.get_ylim()[0] <= y - reach <= y + reach <= axes.get_ylim()[1]
     assert page.count("25.0 <small>20.0 to 30.0</small>") == len(arms) * len(METRICS)
     assert ("1.0 to 3.0" in page) == (len(arms) > 1)
     assert page.count("refused</td>") == len(arms)
+    assert page.count("<svg") == 1
     assert "<b>" not in page
     assert f"{arms[0]}, round 1: &lt;b&gt; &amp; round 1" in page

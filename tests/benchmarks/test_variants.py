@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.colors import to_hex
 
+from benchmarks.pictures import as_svg
 from benchmarks.variants import WIDTHS, main, quadratic
 from benchmarks.variants_data import Sample, planted
 from benchmarks.variants_peers import METHODS
@@ -84,13 +86,23 @@ def test_one_small_run_prints_a_table_and_writes_a_file(tmp_path: Path, capsys: 
     assert ours["seconds"] > 0
     assert "| sayagain | 1,500 |" in capsys.readouterr().out
     drawn = ElementTree.fromstring(picture.read_text())
-    assert len(drawn.findall("{http://www.w3.org/2000/svg}polyline")) == 2
+    assert {"sayagain", "faiss_hnsw"} <= {text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")}
 
 
-def test_every_method_has_a_colour_of_its_own() -> None:
-    rows = [{"method": name, "rows": 1000, "seconds": 1.0, "extrapolated": False} for name in METHODS]
-    lines = ElementTree.fromstring(plot(rows)).findall("{http://www.w3.org/2000/svg}polyline")
-    assert len({line.get("stroke") for line in lines}) == len(METHODS)
+def test_every_method_has_a_line_of_its_own_and_what_was_not_run_is_hollow() -> None:
+    rows = [
+        {"method": name, "rows": size, "seconds": size / 1000, "extrapolated": size > 1000}
+        for name in METHODS
+        for size in (10_000, 1000)
+    ]
+    (axes,) = plot(rows).axes
+    assert [line.get_label() for line in axes.lines] == list(METHODS)
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == len(METHODS)
+    for line, points in zip(axes.lines, axes.collections, strict=True):
+        assert line.get_xydata().tolist() == points.get_offsets().tolist() == [[1000, 1], [10_000, 10]]
+        measured, guessed = points.get_facecolors()
+        assert to_hex(measured) == line.get_color()
+        assert to_hex(guessed) == "#ffffff"
 
 
 def test_a_search_is_widened_until_it_finds_as_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +119,7 @@ def test_a_search_is_widened_until_it_finds_as_much(tmp_path: Path, monkeypatch:
 
 
 def test_an_empty_plot_is_still_a_picture() -> None:
-    assert ElementTree.fromstring(plot([])).tag.endswith("svg")
+    assert ElementTree.fromstring(as_svg(plot([]), "nothing")).tag.endswith("svg")
 
 
 def test_the_best_of_the_grid_is_what_one_threshold_for_all_does_not_beat() -> None:
