@@ -37,6 +37,7 @@ import mining.slot_rates
 import mining.slot_types
 import mining.slots
 import mining.votes
+import mining.wishes
 from jobs.encoder import gold_stamp
 from jobs.gold_neighbours import told_by_annotated
 from jobs.lake import Run, Step, spark_schema
@@ -369,6 +370,7 @@ STEP = Step(
         mining.slot_rates,
         mining.slot_types,
         mining.hidden_markov,
+        mining.wishes,
     ),
     run=_run,
     also=lambda lake, settings: [gold_stamp(lake, settings), teachers(lake, settings), _guessed(lake)],

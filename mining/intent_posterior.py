@@ -7,6 +7,8 @@ hidden intent:
 - users: what they did after an answer is so much likelier where its intent was right (`served`);
 - rephrases: the other wording means the same with the probability that the pair is one, so what its users did counts
   here too;
+- wishes: large communities of wordings that were said instead of each other (`mining.wishes`) mean one thing, so what
+  users did anywhere in the community counts, as far as a wording's own users lead into it;
 - near wordings: as above, with the probability that wordings so near agree, which is fitted to pairs of sure ones;
 - annotated utterances that are near, in any language, to a power that was chosen on logs (`_ANNOTATED`);
 - the champion's guesses and the near wordings, both of them one model's and one encoder's view of many wordings alike,
@@ -25,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mining.neighbours import Floats, Ints
+from mining.wishes import communities, told_by_others
 
 _GUESS = 0.25  # power of a near wording's guesses in what it tells: near wordings are misunderstood alike
 _BINS = 20  # of cosine, per unit
@@ -34,6 +37,8 @@ _RANGE = 0.05, 0.97  # agreement
 _MOST = 8.0  # near wordings, weighted by agreement, that count in full
 _VIEW = 0.4  # power of the champion's guesses and of near wordings: one view of many wordings errs alike
 _ANNOTATED, _UNSAID = 0.3, 0.01  # power of what near annotated utterances say; what they leave to any other intent
+_LARGE = 50  # wordings from which a community is heard: in smaller ones links say it all
+_MEMBER, _LED = 0.9, 0.97  # share of a community that means the same; how surely a wording is of it, at most
 _CHUNK = 100_000  # edges at once
 
 
@@ -98,6 +103,20 @@ def _heard(belief: Floats, share: Floats, links: Links, most: float = np.inf) ->
     return np.asarray(total * np.minimum(1, most / np.maximum(mass, 1e-9))[:, None])
 
 
+def _heard_of_wishes(acts: Floats, share: Floats, links: Links) -> Floats:
+    """What each wording hears from the rest of its community, log likelihoods: n x intents."""
+    label = communities(len(acts), links.left, links.right, links.forth + links.back)
+    large = np.bincount(label, minlength=1)[label] >= _LARGE
+    if not large.any():
+        return np.zeros_like(acts)
+    inside = label[links.left] == label[links.right]
+    led = np.zeros(len(acts))
+    np.add.at(led, links.left[inside], links.forth[inside])
+    np.add.at(led, links.right[inside], links.back[inside])
+    member = (_MEMBER * np.minimum(led, _LED) * large)[:, None]
+    return np.asarray(np.log(member * told_by_others(label, acts, share / share.sum()) / share + 1 - member))
+
+
 def _softmax(scores: Floats) -> Floats:
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
@@ -121,7 +140,7 @@ def intent_posterior(
         annotated: n x intents, what near annotated utterances say (`mining.gold_neighbours`); a row of zeros says
             nothing, and so does None.
 
-    Cost: O(links x intents) time, in numpy; memory of six n x intents tables of doubles (3 GB a million rows at 60).
+    Cost: O(links x intents) time, in numpy; memory of eight n x intents tables of doubles (4 GB a million rows at 60).
     """
     n, many = guesses.shape
     if not n or not many:
@@ -134,7 +153,7 @@ def intent_posterior(
     rows, intents = rows.astype(np.int64), intents.astype(np.int64)
     told = np.zeros((n, many))
     np.add.at(told, (rows, intents), np.log(odds))
-    told += _heard(_softmax(told + np.log(share)), share, rephrases)
+    told += _heard(_softmax(told + np.log(share)), share, rephrases) + _heard_of_wishes(told, share, rephrases)
     view, agreement = np.log(base), dict[float, float]()
     if len(near[0]):
         belief = _softmax(told + _GUESS * view + (1 - _GUESS) * np.log(share))
