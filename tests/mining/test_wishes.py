@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pytest import MonkeyPatch
 from scipy.special import softmax
 from sklearn.metrics import adjusted_rand_score
 
@@ -85,7 +84,9 @@ class Log:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_wish_that_is_hardly_ever_understood_is_known_all_the_same(seed: int, monkeypatch: MonkeyPatch) -> None:
+def test_a_wish_that_is_hardly_ever_understood_is_known_all_the_same(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log = Log(seed)
     found = log.posterior(log.links).probability
     wrong = ~log.knows
