@@ -51,6 +51,7 @@ from jobs.votes import (
     posteriors_of,
     said_instead,
     served_of,
+    speakers_of,
     values_of,
     votes_of,
 )
@@ -115,6 +116,8 @@ def _kernel(settings: LabelSettings) -> Callable[[Iterable[pa.RecordBatch]], Ite
             settings,
         )
         label.sources += [("annotated", a["intent"], 0, a["weight"]) for a in row["annotated"] or ()]
+        if (wish := row["wish"]) is not None:
+            label.sources.append(("wish", wish["intent"], wish["users"], wish["probability"]))
         return _row(label, row["locale"], row["cluster_id"], observed(label, row))
 
     def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -320,14 +323,17 @@ def _run(run: Run) -> None:
         .join(guesses_of(marked, _second_guesses(run)), "formulation_id", "left")
         .join(served_of(voting, survival), "formulation_id", "left")
         .join(told_by_annotated(run), "formulation_id", "left")
+        .join(speakers_of(voting), "formulation_id", "left")
     )
     posteriors = run.keep(posteriors_of(formulations, near, said_instead(voting, pairs)))
     fitted = posteriors.where("fitted is not null").select("locale", "fitted").collect()
     run.details["intent_posterior"] = {row["locale"]: json.loads(row["fitted"]) for row in fitted}
+    of_wishes = posteriors.where("wish is not null").select("formulation_id", "wish.intent")
+    behind = voting.select("formulation_id", "user_id").join(of_wishes, "formulation_id")
     staged = run.keep(
-        formulations.drop("guesses")
+        formulations.drop("guesses", "speakers")
         .join(posteriors.drop("locale", "fitted"), "formulation_id", "left")
-        .join(backers_of(cast, near), "formulation_id", "left")
+        .join(backers_of(cast, near, behind), "formulation_id", "left")
         .join(_partners(pairs), "formulation_id", "left")
         .join(answered, "formulation_id", "left")
         .mapInArrow(_kernel(settings), from_arrow_schema(_STAGED))

@@ -16,15 +16,32 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from mining.intent_posterior import Links, intent_posterior
 from mining.votes import COUNTED, Evidence
+from mining.wishes import Wishes
 from schemas.columns import list_of
 
 _MOST_MATES = 50  # users of one near wording that are counted
+_MOST_SPEAKERS = 8  # of one wording, whose other wordings are looked at
 _SUREST = 6.0  # bits that what users did counts for at most
 _LIKE = 0.97  # probability that two wordings mean the same, at most
 _NAMED, _MOST_NAMED = 0.01, 5  # intents of a posterior that are kept
 _WEIGHTS = list_of(pa.struct([("intent", pa.string()), ("weight", pa.float64())]))
+_WISH = pa.struct(
+    [
+        ("wish_id", pa.string()),
+        ("intent", pa.string()),
+        ("probability", pa.float64()),
+        ("wordings", pa.int64()),
+        ("users", pa.int64()),
+    ]
+)
 _POSTERIOR = pa.schema(
-    [("locale", pa.string()), ("formulation_id", pa.string()), ("posterior", _WEIGHTS), ("fitted", pa.string())]
+    [
+        ("locale", pa.string()),
+        ("formulation_id", pa.string()),
+        ("posterior", _WEIGHTS),
+        ("wish", _WISH),
+        ("fitted", pa.string()),
+    ]
 )
 
 
@@ -157,6 +174,12 @@ def said_instead(turns: DataFrame, pairs: DataFrame) -> DataFrame:
     )  # fmt: skip
 
 
+def speakers_of(turns: DataFrame) -> DataFrame:
+    """Who says each formulation: formulation_id, speakers (hashes of users, at most 8)."""
+    users = F.sort_array(F.collect_set(F.xxhash64("user_id")))
+    return turns.groupBy("formulation_id").agg(F.slice(users, 1, _MOST_SPEAKERS).alias("speakers"))
+
+
 def guesses_of(turns: DataFrame, again: DataFrame | None = None) -> DataFrame:
     """What the champions held for likely of each formulation, summed over its turns; of the empty intent, the turns.
 
@@ -221,6 +244,26 @@ def _entries(lists: pa.ChunkedArray, number: dict[str, int]) -> tuple[np.ndarray
     return row[kept], column[kept], entries.field("weight").to_numpy(zero_copy_only=False)[kept]
 
 
+def _wish_of(found: Wishes, ids: pa.Array, names: list[str]) -> pa.Array:
+    """Each row's wish: null where it has none; its id is the first of its formulations."""
+    inside = np.flatnonzero(found.of >= 0)
+    of = found.of[inside]
+    first = inside[np.unique(of, return_index=True)[1]]  # rows are sorted by id
+    best = found.belief.argmax(axis=1) if len(found.belief) else np.zeros(0, dtype=np.int64)
+    chance = np.round(found.belief.max(axis=1, initial=0), 9)
+    columns = [
+        ids.take(pa.array(first[of])),
+        pa.array(np.array(names, dtype=object)[best[of]], pa.string()),
+        pa.array(chance[of]),
+        pa.array(found.wordings[of], pa.int64()),
+        pa.array(found.users[of], pa.int64()),
+    ]
+    place = np.full(len(ids), -1)
+    place[inside] = np.arange(len(inside))
+    rows = pa.StructArray.from_arrays(columns, fields=list(_WISH))
+    return rows.take(pa.array(place, mask=place < 0))
+
+
 def _fitting(formulations: pa.Table, links: pa.Table) -> pa.Table:
     """The posterior of one locale."""
     formulations = formulations.sort_by("formulation_id")
@@ -243,17 +286,22 @@ def _fitting(formulations: pa.Table, links: pa.Table) -> pa.Table:
     rephrases = Links(ends[0][~near], ends[1][~near], of["forth"][~near], of["back"][~near])
     near_to = ends[0][near], ends[1][near], of["cosine"][near]
     annotated = _matrix(formulations["annotated"], number)
-    found = intent_posterior(guesses, _entries(formulations["served"], number), rephrases, near_to, annotated)
+    served = _entries(formulations["served"], number)
+    speakers = formulations["speakers"].combine_chunks()
+    _, user = np.unique(speakers.flatten().to_numpy(), return_inverse=True)
+    spoken = pc.list_parent_indices(speakers).to_numpy(), user
+    found = intent_posterior(guesses, served, rephrases, near_to, annotated, spoken)
     best = np.argsort(-found.probability, axis=1, kind="stable")[:, :_MOST_NAMED]
     chance = np.round(np.take_along_axis(found.probability, best, axis=1), 9)
     posterior = [
         [{"intent": names[i], "weight": p} for i, p in zip(row, chances, strict=True) if p >= _NAMED]
         for row, chances in zip(best.tolist(), chance.tolist(), strict=True)
     ]
-    told = json.dumps({"agreement": found.agreement})
+    told = json.dumps({"agreement": found.agreement, "wishes": len(found.wishes.belief)})
     # What was fitted rides on the locale's first row: a co-group returns one table.
     fitted = [told] + [None] * (len(ids) - 1)
-    columns = [formulations["locale"], ids, pa.array(posterior, _WEIGHTS), pa.array(fitted, pa.string())]
+    wish = _wish_of(found.wishes, ids, names)
+    columns = [formulations["locale"], ids, pa.array(posterior, _WEIGHTS), wish, pa.array(fitted, pa.string())]
     return pa.table(columns, schema=_POSTERIOR)
 
 
@@ -261,30 +309,38 @@ def posteriors_of(formulations: DataFrame, near: DataFrame, instead: DataFrame) 
     """The posterior of each formulation's intent; see `mining.intent_posterior`.
 
     Args:
-        formulations: locale, formulation_id, guesses, served, annotated.
+        formulations: locale, formulation_id, guesses, served, annotated, speakers.
         near: locale, left, right, cosine, each pair once.
         instead: as `said_instead` returns them.
 
     Returns:
-        locale, formulation_id, posterior (intent, weight), fitted (JSON, on one row of each locale).
+        locale, formulation_id, posterior (intent, weight), wish (null where it is of no large community: wish_id, what
+        it means: intent, probability; its wordings and users), fitted (JSON, on one row of each locale).
 
     Cost: one task a locale, that of `intent_posterior`.
     """
     one = F.lit(None).cast("double")
     links = near.select("locale", "left", "right", "cosine", one.alias("forth"), one.alias("back"))
-    chosen = formulations.select("locale", "formulation_id", "guesses", "served", "annotated").groupBy("locale")
+    wanted = ("locale", "formulation_id", "guesses", "served", "annotated", "speakers")
+    chosen = formulations.select(*wanted).groupBy("locale")
     both = links.unionByName(instead).groupBy("locale")
     return chosen.cogroup(both).applyInArrow(_fitting, from_arrow_schema(_POSTERIOR))
 
 
-def backers_of(votes: DataFrame, edges: DataFrame) -> DataFrame:
+def backers_of(votes: DataFrame, edges: DataFrame, wishes: DataFrame) -> DataFrame:
     """Distinct users behind each intent of a formulation: its own, and of each near wording at most 50.
+
+    Args:
+        votes: as `votes_of` returns them.
+        edges: left and right of near wordings.
+        wishes: formulation_id, intent, user_id: who said a wording of a wish stands behind what the wish means.
 
     Returns:
         formulation_id, backers (intent, users).
     """
     intent = F.col("interpretation.intent").alias("intent")
-    own = votes.where(F.col("support") >= COUNTED).select("formulation_id", intent, "user_id").distinct()
+    voted = votes.where(F.col("support") >= COUNTED).select("formulation_id", intent, "user_id")
+    own = voted.unionByName(wishes.select("formulation_id", "intent", "user_id")).distinct()
     some = F.slice(F.sort_array(F.collect_set("user_id")), 1, _MOST_MATES)
     mates = own.groupBy(F.col("formulation_id").alias("mate"), "intent").agg(some.alias("users"))
     forth = edges.select(F.col("left").alias("formulation_id"), F.col("right").alias("mate"))

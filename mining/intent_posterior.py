@@ -7,12 +7,13 @@ hidden intent:
 - users: what they did after an answer is so much likelier where its intent was right (`served`);
 - rephrases: the other wording means the same with the probability that the pair is one, so what its users did counts
   here too;
-- wishes: large communities of wordings that were said instead of each other (`mining.wishes`) mean one thing, so what
-  users did anywhere in the community counts, as far as a wording's own users lead into it;
-- near wordings: as above, with the probability that wordings so near agree, which is fitted to pairs of sure ones;
+- wishes: large communities of wordings that were said instead of each other or are near (`mining.wishes`) mean one
+  thing, and what the community means, by all that is known of its wordings, is what each of them means with the
+  probability `_MEMBER`. For a wording of no large community stand, in the community's place,
+- near wordings: as rephrases, with the probability that wordings so near agree, which is fitted to pairs of sure ones;
 - annotated utterances that are near, in any language, to a power that was chosen on logs (`_ANNOTATED`);
 - the champion's guesses and the near wordings, both of them one model's and one encoder's view of many wordings alike,
-  to a power that was chosen on logs, too (`_VIEW`).
+  to a power that was chosen on logs, too (`_VIEW`; `_OWN_VIEW` of a wording's own guesses beside its community's).
 
 After Zhu and Ghahramani 2002, "Learning from labeled and unlabeled data with label propagation", in one step: further
 steps bring a wording's own guess back to it, and were measured to make the posterior surer than it is right. So was the
@@ -27,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mining.neighbours import Floats, Ints
-from mining.wishes import communities, told_by_others
+from mining.wishes import Wishes, wishes
 
 _GUESS = 0.25  # power of a near wording's guesses in what it tells: near wordings are misunderstood alike
 _BINS = 20  # of cosine, per unit
@@ -37,9 +38,10 @@ _RANGE = 0.05, 0.97  # agreement
 _MOST = 8.0  # near wordings, weighted by agreement, that count in full
 _VIEW = 0.4  # power of the champion's guesses and of near wordings: one view of many wordings errs alike
 _ANNOTATED, _UNSAID = 0.3, 0.01  # power of what near annotated utterances say; what they leave to any other intent
-_LARGE = 50  # wordings from which a community is heard: in smaller ones links say it all
-_MEMBER, _LED = 0.9, 0.97  # share of a community that means the same; how surely a wording is of it, at most
+_MEMBER = 0.9  # probability that a wording means what its community does
+_OWN_VIEW = 0.2  # power of a wording's own guesses beside its community's, in which they are
 _CHUNK = 100_000  # edges at once
+_NOBODY = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,12 @@ class IntentPosterior:
     Args:
         probability: n x intents, each row summing to 1.
         agreement: of near wordings, by cosine.
+        wishes: the communities, and what they mean.
     """
 
     probability: Floats
     agreement: dict[float, float]
+    wishes: Wishes
 
 
 @dataclass(frozen=True)
@@ -103,20 +107,6 @@ def _heard(belief: Floats, share: Floats, links: Links, most: float = np.inf) ->
     return np.asarray(total * np.minimum(1, most / np.maximum(mass, 1e-9))[:, None])
 
 
-def _heard_of_wishes(acts: Floats, share: Floats, links: Links) -> Floats:
-    """What each wording hears from the rest of its community, log likelihoods: n x intents."""
-    label = communities(len(acts), links.left, links.right, links.forth + links.back)
-    large = np.bincount(label, minlength=1)[label] >= _LARGE
-    if not large.any():
-        return np.zeros_like(acts)
-    inside = label[links.left] == label[links.right]
-    led = np.zeros(len(acts))
-    np.add.at(led, links.left[inside], links.forth[inside])
-    np.add.at(led, links.right[inside], links.back[inside])
-    member = (_MEMBER * np.minimum(led, _LED) * large)[:, None]
-    return np.asarray(np.log(member * told_by_others(label, acts, share / share.sum()) / share + 1 - member))
-
-
 def _softmax(scores: Floats) -> Floats:
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
@@ -128,6 +118,7 @@ def intent_posterior(
     rephrases: Links,
     near: tuple[Ints, Ints, Floats],
     annotated: Floats | None = None,
+    spoken: tuple[Ints, Ints] = (_NOBODY, _NOBODY),
 ) -> IntentPosterior:
     """The posterior of every wording of one locale.
 
@@ -139,12 +130,14 @@ def intent_posterior(
         near: left, right and cosine of near wordings (row numbers, each pair once).
         annotated: n x intents, what near annotated utterances say (`mining.gold_neighbours`); a row of zeros says
             nothing, and so does None.
+        spoken: row and number of a user who said it, each pair once: nobody owns a community (`mining.wishes.voices`).
 
     Cost: O(links x intents) time, in numpy; memory of eight n x intents tables of doubles (4 GB a million rows at 60).
     """
     n, many = guesses.shape
     if not n or not many:
-        return IntentPosterior(guesses, {})
+        none = Wishes(np.full(n, -1, dtype=np.int64), np.zeros((0, many)), _NOBODY, _NOBODY)
+        return IntentPosterior(guesses, {}, none)
     missing = np.maximum(1 - guesses.sum(axis=1, keepdims=True), 0)
     base = guesses + (missing + 1e-6) / many
     base /= base.sum(axis=1, keepdims=True)
@@ -153,12 +146,19 @@ def intent_posterior(
     rows, intents = rows.astype(np.int64), intents.astype(np.int64)
     told = np.zeros((n, many))
     np.add.at(told, (rows, intents), np.log(odds))
-    told += _heard(_softmax(told + np.log(share)), share, rephrases) + _heard_of_wishes(told, share, rephrases)
-    view, agreement = np.log(base), dict[float, float]()
+    said = rephrases.left, rephrases.right, rephrases.forth + rephrases.back
+    found = wishes(told, base, annotated, share / share.sum(), said, near, spoken)
+    told += _heard(_softmax(told + np.log(share)), share, rephrases)
+    own, agreement = np.log(base), dict[float, float]()
+    view = own
     if len(near[0]):
-        belief = _softmax(told + _GUESS * view + (1 - _GUESS) * np.log(share))
+        belief = _softmax(told + _GUESS * own + (1 - _GUESS) * np.log(share))
         weight, agreement = _agreement(belief, near)
-        view = view + _heard(belief, share, Links(near[0], near[1], weight, weight), _MOST)
+        view = own + _heard(belief, share, Links(near[0], near[1], weight, weight), _MOST)
+    score = _VIEW * view + told
     if annotated is not None:
-        told += _ANNOTATED * np.log(annotated + _UNSAID)
-    return IntentPosterior(_softmax(view * _VIEW + told), agreement)
+        score += _ANNOTATED * np.log(annotated + _UNSAID)
+    inside = np.flatnonzero(found.of >= 0)
+    of_wish = np.log(_MEMBER * found.belief / share + 1 - _MEMBER)[found.of[inside]]
+    score[inside] = _OWN_VIEW * own[inside] + (1 - _OWN_VIEW) * np.log(share) + told[inside] + of_wish
+    return IntentPosterior(_softmax(score), agreement, found)

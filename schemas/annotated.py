@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -119,11 +120,12 @@ def read_annotated(path: Path | str, partitions: Iterable[str] = PARTITIONS) -> 
 
 
 def write_annotated(path: Path | str, rows: Iterable[Annotated]) -> int:
-    """Write rows in MASSIVE's format (plain JSON Lines) and return how many."""
+    """Write rows in MASSIVE's format (plain JSON Lines) and return how many. Who reads meanwhile reads what was there."""
     count = 0
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as out:
+    making = path.with_name(f"{path.name}.{os.getpid()}.making")
+    with making.open("w", encoding="utf-8") as out:
         for count, row in enumerate(rows, start=1):
             record = {
                 "id": str(count - 1),
@@ -135,6 +137,7 @@ def write_annotated(path: Path | str, rows: Iterable[Annotated]) -> int:
                 "annot_utt": render_markup(row.utterance, row.interpretation.slots),
             }
             out.write(json.dumps(record, ensure_ascii=False) + "\n")
+    making.replace(path)
     return count
 
 

@@ -312,7 +312,8 @@ PSEUDO_LABELS = Table(
         _c(
             "sources",
             list_of(pa.struct([("source", _S), ("intent", _S), ("users", _L), ("weight", _F)])),
-            "votes by source and intent; of `annotated`, what near annotated utterances say, without users",
+            "votes by source and intent; of `annotated`, what near annotated utterances say, without users; of `wish`, "
+            "what the community of the wording means, and its users",
         ),
         _c("pair_ids", STRINGS, "rephrase pairs behind it"),
         _RUN,

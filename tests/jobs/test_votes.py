@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.votes import backers_of, guesses_of, intent_survival, posteriors_of, said_instead, served_of
+from jobs.votes import backers_of, guesses_of, intent_survival, posteriors_of, said_instead, served_of, speakers_of
 
 INTERPRETATION = "struct<intent string, slots array<struct<name string, value string, start int, end int>>>"
 VOTE = f"formulation_id string, user_id string, interpretation {INTERPRETATION}, support double"
@@ -36,10 +36,14 @@ def test_backers_are_the_users_of_a_wording_and_of_its_neighbours(spark: SparkSe
     ]
     pairs = sorted({tuple(sorted(random.choice(12, 2, replace=False).tolist())) for _ in range(15)})
     edges = [("sw-KE", names[a], names[b], 0.7) for a, b in pairs]
+    # What somebody said is a wording of a wish: they stand behind what the wish means.
+    wishes = [(names[random.integers(12)], "xyz"[random.integers(3)], f"u{random.integers(90)}") for _ in range(40)]
     own: dict[tuple[str, str], set[str]] = defaultdict(set)
     for name, user, said, support in votes:
         if support >= 0.5:
             own[name, said["intent"]].add(user)
+    for name, intent, user in wishes:
+        own[name, intent].add(user)
     expected: dict[str, dict[str, int]] = defaultdict(dict)
     for name in names:
         near = [names[b if a == names.index(name) else a] for a, b in pairs if names.index(name) in (a, b)]
@@ -49,7 +53,10 @@ def test_backers_are_the_users_of_a_wording_and_of_its_neighbours(spark: SparkSe
                 users |= set(sorted(own[mate, intent])[:50])
             if users:
                 expected[name][intent] = len(users)
-    found = backers_of(spark.createDataFrame(votes, VOTE), spark.createDataFrame(edges, EDGE)).collect()
+    found = backers_of(
+        spark.createDataFrame(votes, VOTE), spark.createDataFrame(edges, EDGE),
+        spark.createDataFrame(wishes, "formulation_id string, intent string, user_id string"),
+    ).collect()  # fmt: skip
     assert {row["formulation_id"]: {b["intent"]: b["users"] for b in row["backers"]} for row in found} == expected
 
 
@@ -167,15 +174,16 @@ def test_a_pair_speaks_for_its_user_among_all_users_of_a_wording(spark: SparkSes
 
 def test_a_wording_is_told_by_near_wordings_and_by_what_was_said_instead(spark: SparkSession) -> None:
     weights = "array<struct<intent string, weight double>>"
-    shape = f"locale string, formulation_id string, guesses {weights}, served {weights}, annotated {weights}"
+    shape = f"locale string, formulation_id string, guesses {weights}, served {weights}, annotated {weights}, "
+    shape += "speakers array<bigint>"
     rows, near = [], []
     for locale, intents in (("sw-KE", ("alarm", "music")), ("ja-JP", ("music", "alarm"))):
         for i in range(40):
             intent = intents[i % 2]
-            rows.append((locale, f"{locale} {i:02}", [("", 1.0), (intent, 0.5)], [(intent, 30.0)], None))
+            rows.append((locale, f"{locale} {i:02}", [("", 1.0), (intent, 0.5)], [(intent, 30.0)], None, [i]))
             near += [(locale, f"{locale} {i:02}", f"{locale} {j:02}", 0.8) for j in range(i + 2, 40, 2)]
-        rows += [(locale, f"{locale} {name}", None, None, None) for name in ("new", "said", "alone")]
-        rows.append((locale, f"{locale} taught", None, None, [("music", 0.9), ("weather", 0.1)]))
+        rows += [(locale, f"{locale} {name}", None, None, None, None) for name in ("new", "said", "alone")]
+        rows.append((locale, f"{locale} taught", None, None, [("music", 0.9), ("weather", 0.1)], None))
         near += [(locale, f"{locale} {i:02}", f"{locale} new", 0.8) for i in range(0, 10, 2)]
     links = [(locale, f"{locale} 01", f"{locale} said", None, 0.9, 0.9) for locale in ("sw-KE", "ja-JP")]
     found = posteriors_of(
@@ -192,5 +200,47 @@ def test_a_wording_is_told_by_near_wordings_and_by_what_was_said_instead(spark: 
     ]  # fmt: skip
     assert best["sw-KE new"]["weight"] > 0.8
     assert best["sw-KE alone"]["weight"] == pytest.approx(1 / 3, abs=0.01)
+    assert all(row["wish"] is None for row in found)  # forty wordings are no log
     # An intent that no champion guessed is known from the annotated alone.
     assert {best[f"{locale} taught"]["intent"] for locale in ("sw-KE", "ja-JP")} == {"music"}
+
+
+def test_wordings_of_a_large_community_are_told_by_it(spark: SparkSession) -> None:
+    weights = "array<struct<intent string, weight double>>"
+    shape = f"locale string, formulation_id string, guesses {weights}, served {weights}, annotated {weights}, "
+    random = np.random.default_rng(1)
+    wish = random.permutation(np.repeat(np.arange(30), 40))
+    rows = []
+    for i, of in enumerate(wish.tolist()):
+        # Understood one time in five, and then served half the time; else taken for anything.
+        said = f"intent {of % 10}" if random.random() < 0.2 else f"intent {random.integers(10)}"
+        served = [(said, 12.0 if said == f"intent {of % 10}" and random.random() < 0.5 else 0.8)]
+        rows.append(("sw-KE", f"{i:04}", [("", 1.0), (said, 0.5)], served, None, [i // 2]))
+    rows.append(("sw-KE", "alone", [("", 1.0), ("intent 1", 0.5)], None, None, None))
+    links = set()
+    for i, of in enumerate(wish.tolist()):
+        links |= {tuple(sorted((i, int(j)))) for j in random.choice(np.flatnonzero(wish == of), 4) if i != j}
+    instead = [("sw-KE", f"{a:04}", f"{b:04}", None, 0.2, 0.2) for a, b in sorted(links)]
+    found = posteriors_of(
+        spark.createDataFrame(rows, shape + "speakers array<bigint>"), spark.createDataFrame([], EDGE),
+        spark.createDataFrame(instead, f"{EDGE}, forth double, back double"),
+    ).toArrow().to_pylist()  # fmt: skip
+    by_id = {row["formulation_id"]: row for row in found}
+    assert by_id.pop("alone")["wish"] is None
+    named = [row["wish"] for row in by_id.values() if row["wish"] is not None]
+    assert len(named) > 1100
+    right = [by_id[f"{i:04}"]["posterior"][0]["intent"] == f"intent {of % 10}" for i, of in enumerate(wish.tolist())]
+    assert np.mean(right) > 0.9
+    first = {w["wish_id"]: w for w in named}
+    for wish_id, told in first.items():
+        members = [name for name, row in by_id.items() if row["wish"] and row["wish"]["wish_id"] == wish_id]
+        assert min(members) == wish_id
+        assert (told["wordings"], told["users"]) == (len(members), len({int(name) // 2 for name in members}))
+    assert next(json.loads(row["fitted"]) for row in found if row["fitted"])["wishes"] == len(first)
+
+
+def test_speakers_are_a_few_users_of_each_wording(spark: SparkSession) -> None:
+    turns = [("f", f"u{i % 20}") for i in range(60)] + [("g", "u0"), ("g", "u0")]
+    found = speakers_of(spark.createDataFrame(turns, "formulation_id string, user_id string")).collect()
+    of = {row["formulation_id"]: row["speakers"] for row in found}
+    assert {name: len(set(users)) for name, users in of.items()} == {"f": 8, "g": 1}
