@@ -120,7 +120,7 @@ def read_annotated(path: Path | str, partitions: Iterable[str] = PARTITIONS) -> 
 
 
 def write_annotated(path: Path | str, rows: Iterable[Annotated]) -> int:
-    """Write rows in MASSIVE's format (plain JSON Lines) and return how many. Who reads meanwhile reads what was there."""
+    """Write rows in MASSIVE's format (plain JSON Lines), the file whole or not at all; returns how many."""
     count = 0
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
