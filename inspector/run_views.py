@@ -143,6 +143,23 @@ def _votes(published: Published, formulation: str) -> None:
         st.caption("What the votes leave possible.")
         intents = pd.DataFrame(label["intents"] or [], columns=["intent", "probability"])
         st.dataframe(intents, hide_index=True, column_config={"probability": share("probability")})
+    wish = label.get("wish_id")
+    if wish:
+        st.subheader("Wordings of the same wish", anchor=False)
+        told = next(s for s in label["sources"] if s["source"] == "wish")
+        st.caption(
+            f"People said them instead of each other, or they are nearly alike. Together they are held for "
+            f"{told['intent']} ({told['weight']:.2f}), from {told['users']:,} people. The most spoken:"
+        )
+        wanted = ("utterance", "intent", "posterior", "status", "events")
+        members = published.rows("pseudo_labels", wanted, pc.field("wish_id") == wish).to_pandas()
+        members = members.sort_values(["events", "utterance"], ascending=[False, True]).head(EXAMPLES)
+        shown = {
+            "utterance": st.column_config.TextColumn("wording", width="large"),
+            "posterior": share("posterior", "Probability of the intent."),
+            "events": st.column_config.NumberColumn("spoken"),
+        }
+        st.dataframe(members, hide_index=True, column_config=shown)
     ids = label["pair_ids"] or []
     if ids:
         st.subheader("Rephrase pairs behind it", anchor=False)

@@ -28,6 +28,24 @@ def _second_guess(lake: Lake, name: str) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
+def _wish(lake: Lake, label: dict[str, Any]) -> dict[str, Any] | None:
+    """The community that a label's wording is of, with its most spoken wordings."""
+    if label["wish_id"] is None:
+        return None
+    told = next(s for s in label["sources"] if s["source"] == "wish")
+    columns = ["formulation_id", "utterance", "status", "intent", "events"]
+    members = _rows(lake, "pseudo_labels", "wish_id", [label["wish_id"]], columns)
+    members.sort(key=lambda r: (-r["events"], r["formulation_id"]))
+    return {
+        "wish_id": label["wish_id"],
+        "intent": told["intent"],
+        "probability": told["weight"],
+        "users": told["users"],
+        "wordings": len(members),
+        "most_spoken": members[:_MOST_SPOKEN],
+    }
+
+
 def lineage_of(lake: Lake, locale: str | None, text: str) -> dict[str, Any]:
     """Everything that a label stands on.
 
@@ -36,14 +54,15 @@ def lineage_of(lake: Lake, locale: str | None, text: str) -> dict[str, Any]:
         text: an utterance, or a formulation id.
 
     Returns:
-        utterance, label (its row), pairs (those behind it that the label lists), turns and users (of the formulation
+        utterance, label (its row), pairs (those behind it that the label lists), wish (None, or what its community is
+        held for: intent, probability, users, and its most spoken wordings), turns and users (of the formulation
         itself), second_guess (model_version and guesses of the champion, where others answered), teaches (labels of
         other formulations that rephrase pairs to this one are behind).
 
     Raises:
         InputError: no such formulation in the lake's labels.
 
-    Cost: one scan of the pairs and of the turns.
+    Cost: one scan of the pairs, of the turns and of the labels.
     """
     name = text
     found = _rows(lake, "pseudo_labels", "formulation_id", [text], _LABEL)
@@ -71,6 +90,7 @@ def lineage_of(lake: Lake, locale: str | None, text: str) -> dict[str, Any]:
             | {"intent": (p["target_interpretation"] or {}).get("intent")}
             for p in sorted(pairs, key=lambda p: (-p["posterior"], p["pair_id"]))
         ],
+        "wish": _wish(lake, label),
         "second_guess": _second_guess(lake, label["formulation_id"]),
         "turns": len(turns),
         "users": len({t["user_id"] for t in turns}),
@@ -98,4 +118,6 @@ _LABEL = [
     "events",
     "sources",
     "pair_ids",
+    "wish_id",
 ]
+_MOST_SPOKEN = 10  # wordings of a wish

@@ -77,11 +77,12 @@ _MOST_ANSWERS = 5.0  # users that count of one answer to a clarification
 _OTHER_LANGUAGE = 0.2  # weight of a filler of another language's gold: names and numbers are spelt alike
 
 
-def _row(label: Label, locale: str, cluster_id: str, observed: Sighting | None) -> dict[str, Any]:
+def _row(label: Label, row: Mapping[str, Any], observed: Sighting | None) -> dict[str, Any]:
     intent, posterior = label.intents[0] if label.intents else (None, None)
     return vars(label) | {
-        "locale": locale,
-        "cluster_id": cluster_id,
+        "locale": row["locale"],
+        "cluster_id": row["cluster_id"],
+        "wish_id": row["wish"] and row["wish"]["wish_id"],
         "intent": intent,
         "posterior": posterior,
         "intents": [{"intent": name, "probability": p} for name, p in label.intents],
@@ -118,7 +119,7 @@ def _kernel(settings: LabelSettings) -> Callable[[Iterable[pa.RecordBatch]], Ite
         label.sources += [("annotated", a["intent"], 0, a["weight"]) for a in row["annotated"] or ()]
         if (wish := row["wish"]) is not None:
             label.sources.append(("wish", wish["intent"], wish["users"], wish["probability"]))
-        return _row(label, row["locale"], row["cluster_id"], observed(label, row))
+        return _row(label, row, observed(label, row))
 
     def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:

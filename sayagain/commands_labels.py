@@ -100,6 +100,13 @@ def lineage(
     if second := found["second_guess"]:
         guessed = ", ".join(f"{g['intent']} {g['probability']:.2f}" for g in second["guesses"])
         console.print(f"{second['model_version']}, asked again: {guessed}")
+    if wish := found["wish"]:
+        metric_rows(
+            f"Its wish, {wish['intent']} {wish['probability']:.2f}: {wish['wordings']:,} wordings of {wish['users']:,} "
+            "users, the most spoken",
+            ("wording", "label", "status", "spoken"),
+            [(r["utterance"], r["intent"] or "", r["status"], r["events"]) for r in wish["most_spoken"]],
+        )
     metric_rows(
         "Pairs behind it",
         ("said instead", "understood as", "posterior", "turns"),

@@ -316,6 +316,7 @@ PSEUDO_LABELS = Table(
             "what the community of the wording means, and its users",
         ),
         _c("pair_ids", STRINGS, "rephrase pairs behind it"),
+        _c("wish_id", _S, "the community of wordings that it is of; null where it is of no large one", True),
         _RUN,
     ),
     ("locale",),

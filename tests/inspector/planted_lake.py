@@ -146,8 +146,12 @@ def plant(path: Path) -> Lake:
             ],
             "users": 7,
             "events": 12,
-            "sources": [{"source": "rephrase", "intent": "alarm_set", "users": 7, "weight": 5.5}],
+            "sources": [
+                {"source": "rephrase", "intent": "alarm_set", "users": 7, "weight": 5.5},
+                {"source": "wish", "intent": "alarm_set", "users": 31, "weight": 0.88},
+            ],
             "pair_ids": ["p-swahili"],
+            "wish_id": "f1",
         },
         {
             "formulation_id": "f2",

@@ -118,7 +118,9 @@ def test_labels_are_filtered_and_show_their_votes_and_pairs(page: AppTest) -> No
     page.selectbox(key="label_status").select("accepted").run()
     assert list(_with(page, "utterance", "why")["utterance"]) == ["weka kengele saa moja"]
     assert list(_with(page, "utterance", "why")["slots"]) == ["(open, 3 of 4 words known)"]
-    assert list(_with(page, "source", "weight")["source"]) == ["rephrase"]
+    assert list(_with(page, "source", "weight")["source"]) == ["rephrase", "wish"]
+    alike = [table for table in _tables(page) if list(table.columns)[-2:] == ["status", "events"]]
+    assert list(alike[0]["utterance"]) == ["weka kengele saa moja"]
     behind = [table for table in _tables(page) if list(table.columns)[-1:] == ["pair_id"]]
     assert list(behind[0]["pair_id"]) == ["p-swahili"]
     page.selectbox(key="label_status").select("too_few_users").run()

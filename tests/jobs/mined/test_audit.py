@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from deltalake import DeltaTable, write_deltalake
 from mined_lake import Mined
+from planted_log import read
 
 from jobs.audit import draw_audit, score_audit
 from jobs.lineage import lineage_of
 from schemas.errors import InputError
+from schemas.lake import Lake, Manifest
+from schemas.tables import PSEUDO_LABELS
 
 
 def _filled(mined: Mined, drawn: Path, out: Path) -> None:
@@ -84,6 +89,24 @@ def test_a_label_leads_to_its_pairs_and_a_target_to_what_it_taught(mined: Mined)
     target = pairs[found["pairs"][0]["pair_id"]]["target_formulation"]
     back = lineage_of(mined.lake, None, target)
     assert found["label"]["formulation_id"] in {r["formulation_id"] for r in back["teaches"]}
+
+
+def test_a_label_leads_to_the_wordings_of_its_wish(copy: Lake) -> None:
+    rows = sorted(read(copy, "pseudo_labels"), key=lambda row: str(row["formulation_id"]))
+    told = {"source": "wish", "intent": "alarm_set", "users": 9, "weight": 0.75}
+    for row in rows[:15]:
+        row |= {"wish_id": rows[0]["formulation_id"], "sources": [*row["sources"], told]}
+    table = pa.Table.from_pylist(rows, schema=PSEUDO_LABELS.arrow)
+    write_deltalake(copy.table("pseudo_labels"), table, mode="overwrite")
+    version = DeltaTable(copy.table("pseudo_labels")).version()
+    copy.publish(Manifest("pseudo_labels", "planted", {}, {"pseudo_labels": version}))
+    wish = lineage_of(copy, None, rows[3]["formulation_id"])["wish"]
+    spoken = [(r["events"], r["formulation_id"]) for r in wish["most_spoken"]]
+    assert spoken == sorted(((r["events"], r["formulation_id"]) for r in rows[:15]), key=lambda s: (-s[0], s[1]))[:10]
+    assert {k: wish[k] for k in ("wish_id", "intent", "probability", "users", "wordings")} == {
+        "wish_id": rows[0]["formulation_id"], "intent": "alarm_set", "probability": 0.75, "users": 9, "wordings": 15,
+    }  # fmt: skip
+    assert lineage_of(copy, None, rows[15]["formulation_id"])["wish"] is None
 
 
 def test_no_label_no_lineage(mined: Mined) -> None:
