@@ -95,17 +95,20 @@ def _rounds(told: dict[str, Any]) -> str:
     """Every round of every arm: traffic, labels, the champion after it and why the gate decided so."""
     head = (
         "<tr><th class=l>arm</th><th>round</th><th>turns</th><th>served</th><th>labels</th><th>right</th>"
-        f"<th>coverage</th>{''.join(f'<th>{TITLES[name]}</th>' for name in METRICS)}<th class=l>gate</th></tr>"
+        f"<th>correcting</th><th>coverage</th>{''.join(f'<th>{TITLES[name]}</th>' for name in METRICS)}<th class=l>gate</th></tr>"
     )
 
     def metrics(stage: dict[str, Any]) -> str:
         return "".join(f"<td>{_percent(stage[name])}</td>" for name in METRICS)
 
-    rows = [f"<tr><td class=l>launch</td>{'<td></td>' * 6}{metrics(told['launch'])}<td></td></tr>"]
+    rows = [f"<tr><td class=l>launch</td>{'<td></td>' * 7}{metrics(told['launch'])}<td></td></tr>"]
     for arm in told["arms"]:
         for row in arm["rounds"]:
             shares = [f"{row['turns']:,}", _percent(row["success_rate"]), f"{row['labels']:,}"]
-            shares += [_percent(row["label_precision"]), _percent(row["label_coverage"])]
+            correcting = (
+                f"{row['label_corrections']:,}" if "label_corrections" in row else ""
+            )  # not of an older program
+            shares += [_percent(row["label_precision"]), correcting, _percent(row["label_coverage"])]
             cells = "".join(f"<td>{share}</td>" for share in shares)
             reason, decided = escape(row["gate"], quote=True), "promoted" if row["promoted"] else "refused"
             rows.append(

@@ -24,6 +24,8 @@ class MiningScore:
         pair_recall: share of the failed turns that were reworded later for which such a pair was found.
         labels: accepted pseudo-labels.
         label_precision: share with the right intent.
+        label_corrections: right labels of formulations that the models which heard them took for something else: what
+            the others say, the next model knows already.
         label_coverage: share of the locale's turns whose formulation has an accepted label.
         slot_precision: share of the accepted labels with settled slots whose spans are all right.
         slots_settled: share of the accepted labels whose slots are settled.
@@ -34,6 +36,7 @@ class MiningScore:
     pair_recall: float
     labels: int
     label_precision: float
+    label_corrections: int
     label_coverage: float
     slot_precision: float
     slots_settled: float
@@ -93,6 +96,16 @@ def gold_labels(
     return intents, slots, spoken
 
 
+def taken_for(lake: Lake, locale: str) -> dict[str, str]:
+    """The intent that the models which heard a formulation most often held for the likeliest, acted on or not."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for turn in lake.rows("turns", ["formulation_id", "locale", "interpretation", "alternatives"]):
+        first = turn["interpretation"] or next(iter(turn["alternatives"] or ()), None)
+        if turn["locale"] == locale and first is not None:
+            counts[turn["formulation_id"]][first["intent"]] += 1
+    return {name: top(seen) for name, seen in counts.items()}
+
+
 def score_mining(lake: Lake, truth: dict[str, dict[str, Any]], locale: str) -> MiningScore:
     """Score the published pairs and labels against `read_truth`. O(turns) time and memory."""
     pairs = [
@@ -104,7 +117,8 @@ def score_mining(lake: Lake, truth: dict[str, dict[str, Any]], locale: str) -> M
     intents, slots, spoken = gold_labels(lake, truth, locale)
     wanted = ["formulation_id", "locale", "status", "intent", "slots"]
     labels = [r for r in lake.rows("pseudo_labels", wanted) if r["status"] == "accepted" and r["locale"] == locale]
-    intent_right = sum(top(intents[r["formulation_id"]]) == r["intent"] for r in labels)
+    intents_right = [r for r in labels if top(intents[r["formulation_id"]]) == r["intent"]]
+    taken = taken_for(lake, locale)
     settled = [r for r in labels if r["slots"] is not None]
     slots_right = sum(
         frozenset((s["name"], normalise(s["value"])) for s in r["slots"]) == top(slots[r["formulation_id"]])
@@ -115,7 +129,8 @@ def score_mining(lake: Lake, truth: dict[str, dict[str, Any]], locale: str) -> M
         _share(len(right), len(pairs)),
         _share(len(rewordable & set(right)), len(rewordable)),
         len(labels),
-        _share(intent_right, len(labels)),
+        _share(len(intents_right), len(labels)),
+        sum(taken.get(r["formulation_id"]) != r["intent"] for r in intents_right),
         _share(sum(spoken[r["formulation_id"]] for r in labels), sum(spoken.values())),
         _share(slots_right, len(settled)),
         _share(len(settled), len(labels)),

@@ -88,7 +88,15 @@ def planted_report(arms: tuple[str, ...], rounds: int, turns: int) -> dict[str, 
     def row(number: int) -> dict[str, Any]:
         shares = {"success_rate": 0.5, "label_precision": 0.9, "label_coverage": 0.3}
         decided = {"promoted": number > 1, "gate": f"<b> & round {number}"}
-        return {"round": number, "turns": turns, "labels": 7, **shares, **decided, **stage(0.4 + 0.05 * number)}
+        return {
+            "round": number,
+            "turns": turns,
+            "labels": 7,
+            "label_corrections": 1234,
+            **shares,
+            **decided,
+            **stage(0.4 + 0.05 * number),
+        }
 
     closed = dict.fromkeys(METRICS, 0.25)
     return {
@@ -133,6 +141,7 @@ def test_the_page_draws_every_arm_and_round_within_its_plots(
     assert page.count("25.0 <small>20.0 to 30.0</small>") == len(arms) * len(METRICS)
     assert ("1.0 to 3.0" in page) == (len(arms) > 1)
     assert page.count("refused</td>") == len(arms)
+    assert page.count("<td>1,234</td>") == len(arms) * rounds
     assert page.count("<svg") == 1
     assert "<b>" not in page
     assert f"{arms[0]}, round 1: &lt;b&gt; &amp; round 1" in page
