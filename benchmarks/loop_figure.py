@@ -95,7 +95,8 @@ def _rounds(told: dict[str, Any]) -> str:
     """Every round of every arm: traffic, labels, the champion after it and why the gate decided so."""
     head = (
         "<tr><th class=l>arm</th><th>round</th><th>turns</th><th>served</th><th>labels</th><th>right</th>"
-        f"<th>correcting</th><th>coverage</th>{''.join(f'<th>{TITLES[name]}</th>' for name in METRICS)}<th class=l>gate</th></tr>"
+        "<th>correcting</th><th>coverage</th>"
+        f"{''.join(f'<th>{TITLES[name]}</th>' for name in METRICS)}<th class=l>gate</th></tr>"
     )
 
     def metrics(stage: dict[str, Any]) -> str:
