@@ -248,13 +248,13 @@ def _wish_of(found: Wishes, ids: pa.Array, names: list[str]) -> pa.Array:
     """Each row's wish: null where it has none; its id is the first of its formulations."""
     inside = np.flatnonzero(found.of >= 0)
     of = found.of[inside]
-    first = inside[np.unique(of, return_index=True)[1]]  # rows are sorted by id
-    best = found.belief.argmax(axis=1) if len(found.belief) else np.zeros(0, dtype=np.int64)
-    chance = np.round(found.belief.max(axis=1, initial=0), 9)
+    first = np.zeros(len(found.wordings), dtype=np.int64)
+    first[of[::-1]] = inside[::-1]  # rows are sorted by id
+    best = found.told[inside].argmax(axis=1) if len(inside) else of
     columns = [
         ids.take(pa.array(first[of])),
-        pa.array(np.array(names, dtype=object)[best[of]], pa.string()),
-        pa.array(chance[of]),
+        pa.array(np.array(names, dtype=object)[best], pa.string()),
+        pa.array(np.round(found.told[inside, best], 9)),
         pa.array(found.wordings[of], pa.int64()),
         pa.array(found.users[of], pa.int64()),
     ]
@@ -297,7 +297,7 @@ def _fitting(formulations: pa.Table, links: pa.Table) -> pa.Table:
         [{"intent": names[i], "weight": p} for i, p in zip(row, chances, strict=True) if p >= _NAMED]
         for row, chances in zip(best.tolist(), chance.tolist(), strict=True)
     ]
-    told = json.dumps({"agreement": found.agreement, "wishes": len(found.wishes.belief)})
+    told = json.dumps({"agreement": found.agreement, "wishes": len(found.wishes.wordings)})
     # What was fitted rides on the locale's first row: a co-group returns one table.
     fitted = [told] + [None] * (len(ids) - 1)
     wish = _wish_of(found.wishes, ids, names)

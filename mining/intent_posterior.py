@@ -132,11 +132,11 @@ def intent_posterior(
             nothing, and so does None.
         spoken: row and number of a user who said it, each pair once: nobody owns a community (`mining.wishes.voices`).
 
-    Cost: O(links x intents) time, in numpy; memory of eight n x intents tables of doubles (4 GB a million rows at 60).
+    Cost: O(links x intents) time, in numpy; memory of ten n x intents tables of doubles (5 GB a million rows at 60).
     """
     n, many = guesses.shape
     if not n or not many:
-        none = Wishes(np.full(n, -1, dtype=np.int64), np.zeros((0, many)), _NOBODY, _NOBODY)
+        none = Wishes(np.full(n, -1, dtype=np.int64), np.zeros((n, many)), _NOBODY, _NOBODY)
         return IntentPosterior(guesses, {}, none)
     missing = np.maximum(1 - guesses.sum(axis=1, keepdims=True), 0)
     base = guesses + (missing + 1e-6) / many
@@ -159,6 +159,6 @@ def intent_posterior(
     if annotated is not None:
         score += _ANNOTATED * np.log(annotated + _UNSAID)
     inside = np.flatnonzero(found.of >= 0)
-    of_wish = np.log(_MEMBER * found.belief / share + 1 - _MEMBER)[found.of[inside]]
+    of_wish = np.log(_MEMBER * found.told[inside] / share + 1 - _MEMBER)
     score[inside] = _OWN_VIEW * own[inside] + (1 - _OWN_VIEW) * np.log(share) + told[inside] + of_wish
     return IntentPosterior(_softmax(score), agreement, found)

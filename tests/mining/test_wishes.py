@@ -138,8 +138,9 @@ def test_only_large_communities_are_named_and_their_users_are_counted() -> None:
     found = wishes(acts, guesses, None, share, (*ends, np.ones(len(ends[0]))), NOTHING, spoken)
     assert found.of[n:].tolist() == [-1] * 5
     assert adjusted_rand_score(found.of[:n], wish) > 0.95
-    assert found.wordings.tolist() == [int((found.of == i).sum()) for i in range(len(found.belief))]
-    for i in range(len(found.belief)):
+    np.testing.assert_allclose(found.told.sum(axis=1), found.of >= 0)
+    for i in range(len(found.wordings)):
+        assert found.wordings[i] == (found.of == i).sum()
         assert found.users[i] == len({u for r, u in zip(*spoken, strict=True) if found.of[r] == i})
     # The closer half of near pairs joins as well, on whatever scale.
     far = np.random.default_rng(1).integers(0, n, (2, len(left)))
@@ -148,6 +149,43 @@ def test_only_large_communities_are_named_and_their_users_are_counted() -> None:
     alike = wishes(acts, guesses, None, share, NOTHING, (*near, cosine), NOBODY)
     assert adjusted_rand_score(alike.of[:n], wish) > 0.95
     assert set(alike.users.tolist()) == {0}
+
+
+def test_wordings_of_unheard_users_bend_no_community_and_are_told_by_near_ones() -> None:
+    log = Log(2)
+    n, many = len(log.wish), 200  # what robots say: near wordings of every wish, all alike
+    spoken = np.arange(n), np.arange(n)
+    share = log.guesses.mean(axis=0)
+    said = log.links.left, log.links.right, np.full(len(log.links.left), 0.4)
+    at = np.flatnonzero(log.wish < 18)
+    near = np.repeat(at, 2)[: many * 2], n + np.arange(many * 2) % many
+    wide = (
+        np.concatenate([log.acts, np.zeros((many, MANY))]),
+        np.concatenate([log.guesses, np.full((many, MANY), 1 / MANY)]),
+    )
+    alone = wishes(log.acts, log.guesses, None, share, said, NOTHING, spoken)
+    found = wishes(*wide, None, share, said, (*near, np.full(len(near[0]), 0.9)), spoken)
+    assert (found.of[:n] == alone.of).all()
+    np.testing.assert_array_equal(found.told[:n], alone.told)
+    some = n + 7  # each is told by the mean of those it is close to
+    mates = near[0][near[1] == some]
+    np.testing.assert_allclose(found.told[some], alone.told[mates].mean(axis=0))
+    assert found.wordings.sum() == (found.of >= 0).sum() > alone.wordings.sum()
+
+
+def test_labels_hold_where_a_few_wordings_more_are_heard() -> None:
+    log = Log(3)
+    share = log.guesses.mean(axis=0)
+    random = np.random.default_rng(1)
+    gone = random.random(len(log.wish)) < 0.02
+    kept = ~(gone[log.links.left] | gone[log.links.right])
+    ends = log.links.left, log.links.right, np.full(len(kept), 0.4)
+    whole, less = (
+        wishes(log.acts, log.guesses, None, share, tuple(end[some] for end in ends), NOTHING, NOBODY).told
+        for some in (np.ones(len(kept), bool), kept)
+    )
+    stays = ~gone & (whole.max(axis=1) > 0.6)
+    assert (whole.argmax(axis=1) == less.argmax(axis=1))[stays].mean() > 0.97
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
