@@ -1,19 +1,15 @@
 """turns, rephrase_pairs, variant_edges, variant_clusters and gold files -> pseudo_labels: every formulation's soft
 label, with its reason.
 
-Intents first (`jobs.votes`, `mining.intent_posterior`); then slots, for which a model of the whole
-locale is fitted on the driver to a bounded sample of the formulations whose intent is believed, and applied intent by
-intent.
+Intents first (`jobs.votes`, `mining.intent_posterior`), then slots (`jobs.slot_labels`), and with them the words of
+the launch language that say words of the mature one.
 """
 
 from __future__ import annotations
 
 import json
 import pickle
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
@@ -23,7 +19,9 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 import jobs.gold_neighbours
+import jobs.slot_labels
 import jobs.taught
+import jobs.translations
 import jobs.voters
 import jobs.votes
 import mining.gold_neighbours
@@ -36,12 +34,17 @@ import mining.slot_model
 import mining.slot_rates
 import mining.slot_types
 import mining.slots
+import mining.translated_intents
+import mining.translated_tags
+import mining.translations
 import mining.votes
 import mining.wishes
 from jobs.encoder import gold_stamp
 from jobs.gold_neighbours import told_by_annotated
 from jobs.lake import Run, Step, spark_schema
+from jobs.slot_labels import STAGED, SlotLabels, fit, settle
 from jobs.taught import mark, taught, teachers
+from jobs.translations import mature_of
 from jobs.voters import VOTERS
 from jobs.votes import (
     backers_of,
@@ -56,25 +59,14 @@ from jobs.votes import (
     votes_of,
 )
 from mining.served_answers import unheard
-from mining.slot_evidence import OUTSIDE, Sighting, Vote, annotated, in_frames, sighting, spans_of, words
-from mining.slot_fit import fit_slots
-from mining.slot_model import SlotModel
-from mining.slot_types import allowed_slots, heard_slots, rarely_bare
+from mining.slot_evidence import Sighting, Vote, sighting
 from mining.votes import Label, Member, label_formulation, tallied
-from schemas.annotated import Annotated, read_annotated
 from schemas.lake import Lake
 from schemas.settings import LabelSettings
 from schemas.tables import PSEUDO_LABELS
-from schemas.training_tables import SECOND_GUESSES
+from schemas.training_tables import SECOND_GUESSES, TRANSLATIONS
 
-_SCHEMA = pa.schema([f for f in PSEUDO_LABELS.arrow if f.name != "run_id"])
-# Between the two passes a row carries what was observed of its slots, pickled: it never leaves the run.
-_STAGED = _SCHEMA.append(pa.field("sighting", pa.binary()))
-_FITTED = 20_000  # formulations that the slot model of a locale is fitted to, the most spoken ones
-_AT_ONCE = 20_000  # formulations of one intent that are decoded together
 _MOST_PARTNERS = 30  # other wordings of a formulation that are looked at, the surest
-_MOST_ANSWERS = 5.0  # users that count of one answer to a clarification
-_OTHER_LANGUAGE = 0.2  # weight of a filler of another language's gold: names and numbers are spelt alike
 
 
 def _row(label: Label, row: Mapping[str, Any], observed: Sighting | None) -> dict[str, Any]:
@@ -123,7 +115,7 @@ def _kernel(settings: LabelSettings) -> Callable[[Iterable[pa.RecordBatch]], Ite
 
     def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            yield from pa.Table.from_pylist([labelled(row) for row in batch.to_pylist()], schema=_STAGED).to_batches()
+            yield from pa.Table.from_pylist([labelled(row) for row in batch.to_pylist()], schema=STAGED).to_batches()
 
     return kernel
 
@@ -132,106 +124,15 @@ def _order(vote: Mapping[str, Any]) -> tuple[str, str, str]:
     return vote["user_id"], vote["source"], str(vote["pair_id"])
 
 
-def _by_group(
-    keys: tuple[str, ...], work: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], schema: pa.Schema
-) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Rows in order of the keys, worked on group by group."""
-
-    def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        stream = (row for batch in batches for row in batch.to_pylist())
-        made: list[dict[str, Any]] = []
-        for _, rows in groupby(stream, key=lambda row: tuple(row[key] for key in keys)):
-            made += work(list(rows))
-            if len(made) >= 5_000:
-                yield from pa.Table.from_pylist(made, schema=schema).to_batches()
-                made = []
-        if made:
-            yield from pa.Table.from_pylist(made, schema=schema).to_batches()
-
-    return kernel
-
-
-@dataclass(frozen=True)
-class _Slots:
-    """What settles the slots of one locale: the fitted model, the annotated utterances by intent, and the intents of
-    which an empty answer settles nothing."""
-
-    model: SlotModel
-    gold: Mapping[str, list[Sighting]]
-    never_empty: frozenset[str]
-
-
-def _settle(
-    slots: Mapping[str, _Slots], settings: LabelSettings
-) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def settled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        of = slots.get(rows[0]["locale"])
-        for row in rows:
-            if row["sighting"] is not None:
-                row["slots"] = row["slot_posterior"] = None
-        for first in range(0, len(rows), _AT_ONCE):
-            known = [row for row in rows[first : first + _AT_ONCE] if row["sighting"] is not None]
-            if of is None or not known:
-                continue
-            gold = of.gold.get(known[0]["intent"], [])
-            seen = in_frames([pickle.loads(row["sighting"]) for row in known] + gold)[: len(known)]
-            for row, found in zip(known, of.model.decode(seen, settings.tag_level), strict=True):
-                if row["status"] != "accepted":
-                    continue
-                row["slot_posterior"] = round(found.posterior, 9)
-                text = row["utterance"]
-                spans = spans_of(text, words(text)[0], found.tags)
-                bare = row["intent"] not in of.never_empty
-                if row["slot_posterior"] >= settings.min_slot_posterior and (spans or bare):
-                    row["slots"] = [vars(slot) for slot in spans]
-                elif any(found.likely) and (bare or any(may != (OUTSIDE,) for may in found.likely)):
-                    row["tags"] = found.likely
-        return [{name: row[name] for name in _SCHEMA.names} for row in rows]
-
-    return _by_group(("locale", "intent"), settled, _SCHEMA)
-
-
-def _fit(run: Run, staged: DataFrame, answers: DataFrame) -> dict[str, _Slots]:
-    """The slot model of each locale."""
-    gold: list[Annotated] = [
-        row for path in run.settings.training.gold for row in read_annotated(path, ("train",))
-    ]  # fmt: skip
-    ranked = Window.partitionBy("locale").orderBy(F.desc("events"), "formulation_id")
-    sample = (
-        staged.where("sighting is not null")
-        .withColumn("rank", F.row_number().over(ranked))
-        .where(F.col("rank") <= _FITTED)
-        .orderBy("locale", "formulation_id")
-        .select("locale", "sighting")
-        .collect()
-    )
-    seen: dict[str, list[Sighting]] = defaultdict(list)
-    for row in sample:
-        seen[row["locale"]].append(pickle.loads(row["sighting"]))
-    given: dict[str, list[tuple[str, tuple[str, ...], float]]] = defaultdict(list)
-    told = answers.groupBy("locale", "slot", "answer").agg(F.count_distinct("user_id").alias("users"))
-    for row in told.orderBy("locale", "slot", "answer").collect():
-        given[row["locale"]].append((row["slot"], words(row["answer"])[1], min(float(row["users"]), _MOST_ANSWERS)))
-    made = {}
-    for locale, sightings in sorted(seen.items()):
-        taught = [
-            annotated(row.utterance, row.interpretation.intent, row.interpretation.slots)
-            for row in gold
-            if row.locale == locale
-        ]
-        fillers = given[locale] + [
-            (slot.name, words(slot.value)[1], _OTHER_LANGUAGE)
-            for row in gold
-            if row.locale != locale
-            for slot in row.interpretation.slots
-        ]
-        rates = heard_slots(sightings) | allowed_slots(row.signature for row in gold)
-        model = fit_slots(in_frames(sightings + taught), rates, fillers)
-        by_intent: dict[str, list[Sighting]] = defaultdict(list)
-        for s in taught:
-            by_intent[s.intent].append(s)
-        made[locale] = _Slots(model, by_intent, rarely_bare(row.signature for row in gold))
-    return made
+def _words(slots: Mapping[str, SlotLabels]) -> pa.Table:
+    """Translations as rows of their table."""
+    rows = [
+        {"locale": locale, "word": word, "translation": other, "agreement": agreed}
+        for locale, of in sorted(slots.items())
+        for word, ways in of.translations.entries.items()
+        for other, agreed in ways
+    ]
+    return pa.Table.from_pylist(rows, schema=pa.schema([f for f in TRANSLATIONS.arrow if f.name != "run_id"]))
 
 
 def _spelling(turns: DataFrame) -> DataFrame:
@@ -315,7 +216,7 @@ def _run(run: Run) -> None:
     of_users = answers.groupBy("formulation_id", "slot", "answer").agg(F.count_distinct("user_id").alias("users"))
     answer = F.struct("slot", "answer", "users")
     answered = of_users.groupBy("formulation_id").agg(F.collect_list(answer).alias("answers"))
-    settings = run.settings.labels
+    settings, mature = run.settings.labels, mature_of(run)
     formulations = run.keep(
         run.read("variant_clusters")
         .select("formulation_id", "locale", "cluster_id")
@@ -326,7 +227,7 @@ def _run(run: Run) -> None:
         .join(told_by_annotated(run), "formulation_id", "left")
         .join(speakers_of(voting), "formulation_id", "left")
     )
-    posteriors = run.keep(posteriors_of(formulations, near, said_instead(voting, pairs)))
+    posteriors = run.keep(posteriors_of(formulations, near, said_instead(voting, pairs), mature))
     fitted = posteriors.where("fitted is not null").select("locale", "fitted").collect()
     run.details["intent_posterior"] = {row["locale"]: json.loads(row["fitted"]) for row in fitted}
     of_wishes = posteriors.where("wish is not null").select("formulation_id", "wish.intent")
@@ -337,16 +238,17 @@ def _run(run: Run) -> None:
         .join(backers_of(cast, near, behind), "formulation_id", "left")
         .join(_partners(pairs), "formulation_id", "left")
         .join(answered, "formulation_id", "left")
-        .mapInArrow(_kernel(settings), from_arrow_schema(_STAGED))
+        .mapInArrow(_kernel(settings), from_arrow_schema(STAGED))
     )
-    labels = staged.drop("sighting")
+    labels, found = staged.drop("sighting"), run.spark.createDataFrame([], spark_schema(TRANSLATIONS, "run_id"))
     if settings.slots == "evidence":
-        slots = _fit(run, staged, answers)
+        slots = fit(run, staged, answers, mature)
+        found = run.spark.createDataFrame(_words(slots), spark_schema(TRANSLATIONS, "run_id"))
         run.details["slot_trust"] = {locale: vars(of.model.trust) for locale, of in slots.items()}
-        kernel = _settle(slots, settings)
+        kernel = settle(slots, settings)
         ordered = staged.repartition("locale", "intent").sortWithinPartitions("locale", "intent", "formulation_id")
         labels = ordered.mapInArrow(kernel, spark_schema(PSEUDO_LABELS, "run_id"))
-    run.count(formulations=run.write(PSEUDO_LABELS, labels))
+    run.count(formulations=run.write(PSEUDO_LABELS, labels), translations=run.write(TRANSLATIONS, found))
     status = run.tally(PSEUDO_LABELS.name, "status")
     run.count(**{name: status[name,] for name in ("accepted", "contested", "too_few_users")})
     open_ = (pc.field("status") == "accepted") & pc.field("slots").is_null()
@@ -359,11 +261,13 @@ def _run(run: Run) -> None:
 STEP = Step(
     name="pseudo_labels",
     reads=("turns", "rephrase_pairs", "utterances", "variant_edges", "variant_clusters"),
-    writes=(PSEUDO_LABELS,),
-    settings=("labels", "rephrase"),
+    writes=(PSEUDO_LABELS, TRANSLATIONS),
+    settings=("labels", "rephrase", "encoder"),
     code=(
         jobs.gold_neighbours,
+        jobs.slot_labels,
         jobs.taught,
+        jobs.translations,
         jobs.voters,
         jobs.votes,
         mining.gold_neighbours,
@@ -376,9 +280,17 @@ STEP = Step(
         mining.slot_model,
         mining.slot_rates,
         mining.slot_types,
+        mining.translated_intents,
+        mining.translated_tags,
+        mining.translations,
         mining.hidden_markov,
         mining.wishes,
     ),
     run=_run,
-    also=lambda lake, settings: [gold_stamp(lake, settings), teachers(lake, settings), _guessed(lake)],
+    also=lambda lake, settings: [
+        gold_stamp(lake, settings),
+        settings.training.source_locale,
+        teachers(lake, settings),
+        _guessed(lake),
+    ],
 )

@@ -1,4 +1,5 @@
-"""pseudo_labels, turns, rephrase_pairs and gold files -> training_sets, training_pairs: one frozen snapshot a run.
+"""pseudo_labels, translations, turns, rephrase_pairs and gold files -> training_sets, training_pairs,
+training_translations: one frozen snapshot a run.
 
 Accepted labels teach their intent and the slots that are settled; wordings with enough users on whose intent the
 evidence is divided teach the distribution. Pairs of wordings teach that both mean the same (`jobs.training_pairs`).
@@ -32,7 +33,7 @@ from jobs.votes import spoken_alone
 from schemas.annotated import Annotated, read_annotated
 from schemas.errors import InputError
 from schemas.normalise import formulation_id, normalise
-from schemas.training_tables import TRAINING_PAIRS, TRAINING_SETS
+from schemas.training_tables import TRAINING_PAIRS, TRAINING_SETS, TRAINING_TRANSLATIONS
 
 _DEV_IN = 20  # one cluster in so many steers the training and trains nothing
 _OF_VOTERS = 50_000  # turns of voters that judge, at most: a sample of wordings by hash
@@ -243,6 +244,8 @@ def _run(run: Run) -> None:
     rows = rows.withColumn("snapshot_id", F.lit(run.run_id))
     examples = run.write(TRAINING_SETS, rows, f"snapshot_id = '{run.run_id}'")
     paired_up = run.write(TRAINING_PAIRS, pairs, f"snapshot_id = '{run.run_id}'")
+    said = run.read("translations").where(F.col("locale") == locale).withColumn("snapshot_id", F.lit(run.run_id))
+    translated = run.write(TRAINING_TRANSLATIONS, said, f"snapshot_id = '{run.run_id}'")
     of_split = run.tally(TRAINING_SETS.name, "source", "split", where=pc.field("snapshot_id") == run.run_id)
     there = (pc.field("status") == "accepted") & (pc.field("locale") == locale)
     accepted = run.rows("pseudo_labels", there)
@@ -253,6 +256,7 @@ def _run(run: Run) -> None:
     found = run.rows("pseudo_labels", contested) if taken else 0
     # In gold, in a cluster that steers, or over the cap.
     run.count(contested=found, contested_left_out=found - of_split["contested", "train"])
+    run.count(translations=translated)
     run.count(**{f"{source}.{split}": n for (source, split), n in sorted(of_split.items())})
     if run.settings.training.consistency > 0:
         run.count(pairs=paired_up)
@@ -299,8 +303,8 @@ Pseudo-labels mined from users' own rephrases, mixed with annotated examples. No
 
 STEP = Step(
     name="training_sets",
-    reads=("pseudo_labels", "turns", "rephrase_pairs"),
-    writes=(TRAINING_SETS, TRAINING_PAIRS),
+    reads=("pseudo_labels", "translations", "turns", "rephrase_pairs"),
+    writes=(TRAINING_SETS, TRAINING_PAIRS, TRAINING_TRANSLATIONS),
     settings=("training", "labels", "rephrase"),
     code=(jobs.voters, jobs.votes, jobs.training_pairs),
     run=_run,

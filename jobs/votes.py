@@ -14,10 +14,13 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from jobs.translations import Mature
 from mining.intent_posterior import Links, intent_posterior
+from mining.translated_intents import TranslatedIntents
 from mining.votes import COUNTED, Evidence
 from mining.wishes import Wishes
 from schemas.columns import list_of
+from schemas.normalise import normalise
 
 _MOST_MATES = 50  # users of one near wording that are counted
 _MOST_SPEAKERS = 8  # of one wording, whose other wordings are looked at
@@ -264,14 +267,15 @@ def _wish_of(found: Wishes, ids: pa.Array, names: list[str]) -> pa.Array:
     return rows.take(pa.array(place, mask=place < 0))
 
 
-def _fitting(formulations: pa.Table, links: pa.Table) -> pa.Table:
+def _fitting(mature: Mature, formulations: pa.Table, links: pa.Table) -> pa.Table:
     """The posterior of one locale."""
     formulations = formulations.sort_by("formulation_id")
     if not len(formulations):
         return _POSTERIOR.empty_table()
     told_by = ("guesses", "served", "annotated")
     said = [pc.unique(pc.struct_field(pc.list_flatten(formulations[c]), "intent")) for c in told_by]
-    names = sorted({name for some in said for name in some.to_pylist()} - {""})
+    of_mature = {s.intent for s in mature.utterances}
+    names = sorted({name for some in said for name in some.to_pylist()} - {""} | of_mature)
     number = {name: i for i, name in enumerate(names)}
     turns = _matrix(formulations["guesses"], {"": 0})
     guesses = _matrix(formulations["guesses"], number) / np.maximum(turns, 1)
@@ -290,7 +294,12 @@ def _fitting(formulations: pa.Table, links: pa.Table) -> pa.Table:
     speakers = formulations["speakers"].combine_chunks()
     _, user = np.unique(speakers.flatten().to_numpy(), return_inverse=True)
     spoken = pc.list_parent_indices(speakers).to_numpy(), user
-    found = intent_posterior(guesses, served, rephrases, near_to, annotated, spoken)
+    locale, translate = formulations["locale"][0].as_py(), None
+    if locale in mature.parallel:
+        texts = [normalise(text) for text in formulations["utterance"].to_pylist()]
+        segmenter, parallel = mature.cut(locale, texts)
+        translate = TranslatedIntents(mature.worded, parallel, segmenter.words(texts), names, spoken)
+    found = intent_posterior(guesses, served, rephrases, near_to, annotated, spoken, translate)
     best = np.argsort(-found.probability, axis=1, kind="stable")[:, :_MOST_NAMED]
     chance = np.round(np.take_along_axis(found.probability, best, axis=1), 9)
     posterior = [
@@ -305,13 +314,14 @@ def _fitting(formulations: pa.Table, links: pa.Table) -> pa.Table:
     return pa.table(columns, schema=_POSTERIOR)
 
 
-def posteriors_of(formulations: DataFrame, near: DataFrame, instead: DataFrame) -> DataFrame:
+def posteriors_of(formulations: DataFrame, near: DataFrame, instead: DataFrame, mature: Mature) -> DataFrame:
     """The posterior of each formulation's intent; see `mining.intent_posterior`.
 
     Args:
-        formulations: locale, formulation_id, guesses, served, annotated, speakers.
+        formulations: locale, formulation_id, utterance, guesses, served, annotated, speakers.
         near: locale, left, right, cosine, each pair once.
         instead: as `said_instead` returns them.
+        mature: what translations are learnt from, which tell of intents.
 
     Returns:
         locale, formulation_id, posterior (intent, weight), wish (null where it is of no large community: wish_id, what
@@ -319,12 +329,16 @@ def posteriors_of(formulations: DataFrame, near: DataFrame, instead: DataFrame) 
 
     Cost: one task a locale, that of `intent_posterior`.
     """
+
+    def kernel(rows: pa.Table, links: pa.Table) -> pa.Table:
+        return _fitting(mature, rows, links)
+
     one = F.lit(None).cast("double")
     links = near.select("locale", "left", "right", "cosine", one.alias("forth"), one.alias("back"))
-    wanted = ("locale", "formulation_id", "guesses", "served", "annotated", "speakers")
+    wanted = ("locale", "formulation_id", "utterance", "guesses", "served", "annotated", "speakers")
     chosen = formulations.select(*wanted).groupBy("locale")
     both = links.unionByName(instead).groupBy("locale")
-    return chosen.cogroup(both).applyInArrow(_fitting, from_arrow_schema(_POSTERIOR))
+    return chosen.cogroup(both).applyInArrow(kernel, from_arrow_schema(_POSTERIOR))
 
 
 def backers_of(votes: DataFrame, edges: DataFrame, wishes: DataFrame) -> DataFrame:

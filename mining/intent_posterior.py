@@ -12,6 +12,8 @@ hidden intent:
   probability `_MEMBER`. For a wording of no large community stand, in the community's place,
 - near wordings: as rephrases, with the probability that wordings so near agree, which is fitted to pairs of sure ones;
 - annotated utterances that are near, in any language, to a power that was chosen on logs (`_ANNOTATED`);
+- the translations of its words, which are learnt of the surest wordings and then heard for all of them, as often as
+  `_PASSES` (`mining.translated_intents`), to such a power (`_TRANSLATED`);
 - the champion's guesses and the near wordings, both of them one model's and one encoder's view of many wordings alike,
   to a power that was chosen on logs, too (`_VIEW`; `_OWN_VIEW` of a wording's own guesses beside its community's).
 
@@ -22,13 +24,13 @@ power of the view fitted to what users did with what they were served (docs/labe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mining.neighbours import Floats, Ints
-from mining.wishes import Wishes, wishes
+from mining.wishes import Wishes, partitioned, wishes
 
 _GUESS = 0.25  # power of a near wording's guesses in what it tells: near wordings are misunderstood alike
 _BINS = 20  # of cosine, per unit
@@ -38,6 +40,7 @@ _RANGE = 0.05, 0.97  # agreement
 _MOST = 8.0  # near wordings, weighted by agreement, that count in full
 _VIEW = 0.4  # power of the champion's guesses and of near wordings: one view of many wordings errs alike
 _ANNOTATED, _UNSAID = 0.3, 0.01  # power of what near annotated utterances say; what they leave to any other intent
+_TRANSLATED, _PASSES = 0.5, 3  # power of what translations say, and how often they are learnt anew
 _MEMBER = 0.9  # probability that a wording means what its community does
 _OWN_VIEW = 0.2  # power of a wording's own guesses beside its community's, in which they are
 _CHUNK = 100_000  # edges at once
@@ -119,6 +122,7 @@ def intent_posterior(
     near: tuple[Ints, Ints, Floats],
     annotated: Floats | None = None,
     spoken: tuple[Ints, Ints] = (_NOBODY, _NOBODY),
+    translate: Callable[[Floats], Floats | None] | None = None,
 ) -> IntentPosterior:
     """The posterior of every wording of one locale.
 
@@ -131,6 +135,8 @@ def intent_posterior(
         annotated: n x intents, what near annotated utterances say (`mining.gold_neighbours`); a row of zeros says
             nothing, and so does None.
         spoken: row and number of a user who said it, each pair once: nobody owns a community (`mining.wishes.voices`).
+        translate: gives of a posterior what translations that are learnt with it say, n x intents; a row of zeros says
+            nothing, and so does None.
 
     Cost: O(links x intents) time, in numpy; memory of ten n x intents tables of doubles (5 GB a million rows at 60).
     """
@@ -144,21 +150,32 @@ def intent_posterior(
     share = base.mean(axis=0) + 1e-9
     rows, intents, odds = (np.asarray(part) for part in served)
     rows, intents = rows.astype(np.int64), intents.astype(np.int64)
-    told = np.zeros((n, many))
-    np.add.at(told, (rows, intents), np.log(odds))
+    acts = np.zeros((n, many))
+    np.add.at(acts, (rows, intents), np.log(odds))
     said = rephrases.left, rephrases.right, rephrases.forth + rephrases.back
-    found = wishes(told, base, annotated, share / share.sum(), said, near, spoken)
-    told += _heard(_softmax(told + np.log(share)), share, rephrases)
+    partitions = partitioned(n, said, near, spoken)
+    told = acts + _heard(_softmax(acts + np.log(share)), share, rephrases)
     own, agreement = np.log(base), dict[float, float]()
     view = own
     if len(near[0]):
         belief = _softmax(told + _GUESS * own + (1 - _GUESS) * np.log(share))
         weight, agreement = _agreement(belief, near)
         view = own + _heard(belief, share, Links(near[0], near[1], weight, weight), _MOST)
-    score = _VIEW * view + told
+    alone = _VIEW * view + told
     if annotated is not None:
-        score += _ANNOTATED * np.log(annotated + _UNSAID)
-    inside = np.flatnonzero(found.of >= 0)
-    of_wish = np.log(_MEMBER * found.told[inside] / share + 1 - _MEMBER)
-    score[inside] = _OWN_VIEW * own[inside] + (1 - _OWN_VIEW) * np.log(share) + told[inside] + of_wish
-    return IntentPosterior(_softmax(score), agreement, found)
+        alone += _ANNOTATED * np.log(annotated + _UNSAID)
+
+    def believed(translated: Floats | None) -> IntentPosterior:
+        found = wishes(partitions, acts, base, annotated, share / share.sum(), spoken, translated)
+        score = alone.copy() if translated is None else alone + _TRANSLATED * np.log(translated + _UNSAID)
+        inside = np.flatnonzero(found.of >= 0)
+        of_wish = np.log(_MEMBER * found.told[inside] / share + 1 - _MEMBER)
+        score[inside] = _OWN_VIEW * own[inside] + (1 - _OWN_VIEW) * np.log(share) + told[inside] + of_wish
+        return IntentPosterior(_softmax(score), agreement, found)
+
+    found = believed(None)
+    for _ in range(_PASSES if translate else 0):
+        translated = translate(found.probability) if translate else None
+        if translated is not None:
+            found = believed(translated)
+    return found

@@ -23,8 +23,11 @@ _FILLER = {
     "rephrase": (0.50, 0.05, 0.35, 0.10),
     "answer": (0.85, 0.05, 0.05, 0.05),
     "other": (0.25, 0.05, 0.5, 0.2),
+    "translated": (0.65, 0.15, 0.12, 0.08),
+    "perhaps translated": (0.45, 0.1, 0.35, 0.1),
 }
-_CARRIER = {"own": 0.85, "rephrase": 0.93, "answer": 0.5, "other": 0.85}
+_CARRIER = {"own": 0.85, "rephrase": 0.93, "answer": 0.5, "other": 0.85, "translated": 0.92,
+            "perhaps translated": 0.85}  # fmt: skip
 _SAID = 30.0  # tokens that these priors are worth
 _OPENS, _GOES_ON = 6.0, 4.0  # strength of the common rate behind that after one word
 

@@ -5,7 +5,8 @@ Who says it again means the same, and what is nearest by embedding mostly does. 
 intent, and as many of the closer half of near pairs. So the graph of both falls into communities of one intent (94 to
 97% of their wordings), whether the assistant understands them or not. What a community means is asked of all it has: a
 champion that is right on one wording in five is right oftener than chance on a hundred of them, once what it says
-everywhere is taken off, and what served somebody anywhere in it speaks for all of it.
+everywhere is taken off, and what served somebody anywhere in it speaks for all of it. Where the words of other wishes
+are known by their translations, they tell of wishes that no model has understood yet.
 
 Leiden: Traag, Waltman & van Eck, "From Louvain to Leiden", Scientific Reports 2019, with modularity, by
 graspologic-native. One partition is as good as the next and a few wordings more give another, so what is told is the
@@ -31,9 +32,9 @@ _NEAR = 0.35  # weight of a near pair; a rephrase of all users of both of its wo
 _LARGE = 20  # wordings from which a community is named
 _OF_ONE = 1.0  # wordings of one user that count in full in one community
 # Powers, chosen on four logs: of how frequent an intent is, of what the champion says here oftener than elsewhere, of
-# what near annotated utterances say so, of the share of answers that users took.
-_FREQUENT, _GUESSED, _ANNOTATED, _SERVED = 0.65, 1.0, 0.8, 4.0
-_UNSAID = 0.003  # what near annotated utterances leave to any intent
+# what near annotated utterances and words' translations say so, of the share of answers that users took.
+_FREQUENT, _GUESSED, _ANNOTATED, _TRANSLATED, _SERVED = 0.65, 1.0, 0.8, 3.0, 4.0
+_UNSAID = 0.003  # what near annotated utterances, and translations, leave to any intent
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,15 @@ def _summed(label: Ints, rows: Floats) -> Floats:
     return total
 
 
-def named(label: Ints, voice: Floats, acts: Floats, guesses: Floats, annotated: Floats | None, share: Floats) -> Floats:
+def named(
+    label: Ints,
+    voice: Floats,
+    acts: Floats,
+    guesses: Floats,
+    annotated: Floats | None,
+    share: Floats,
+    translated: Floats | None = None,
+) -> Floats:
     """What each community means: communities x intents, rows summing to 1.
 
     Args:
@@ -120,6 +129,7 @@ def named(label: Ints, voice: Floats, acts: Floats, guesses: Floats, annotated: 
         guesses: n x intents, the champion's probabilities, rows summing to 1.
         annotated: n x intents, what near annotated utterances say; rows of zeros, and None, say nothing.
         share: of each intent in the guesses of all rows, summing to 1.
+        translated: n x intents, what the translations of each row's words say (`mining.translated_intents`); likewise.
 
     Cost: O(n x intents) time, memory of one such table.
     """
@@ -128,11 +138,13 @@ def named(label: Ints, voice: Floats, acts: Floats, guesses: Floats, annotated: 
     served = _summed(label, np.maximum(acts, 0) * voice[:, None])
     refused = _summed(label, np.maximum(-acts, 0) * voice[:, None])
     score = _FREQUENT * np.log(share) + _GUESSED * guessed + _SERVED * served / (served + refused + 1)
-    if annotated is not None:
-        near = _summed(label, annotated * voice[:, None])
+    for told, power in ((annotated, _ANNOTATED), (translated, _TRANSLATED)):
+        if told is None:
+            continue
+        near = _summed(label, told * voice[:, None])
         usual = (near.sum(axis=0) + 1) / (near.sum() + near.shape[1])
         near = (near + 1e-3 * usual) / (near.sum(axis=1, keepdims=True) + 1e-3)
-        score += _ANNOTATED * np.log((near + _UNSAID) / (usual + _UNSAID))
+        score += power * np.log((near + _UNSAID) / (usual + _UNSAID))
     powers = np.exp(score - score.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
@@ -146,50 +158,79 @@ def _large(label: Ints) -> tuple[Ints, Ints]:
     return large, number[label]
 
 
-def wishes(
-    acts: Floats,
-    guesses: Floats,
-    annotated: Floats | None,
-    share: Floats,
-    rephrases: tuple[Ints, Ints, Floats],
-    near: tuple[Ints, Ints, Floats],
-    spoken: tuple[Ints, Ints],
-) -> Wishes:
-    """The communities of one locale and their meanings.
+@dataclass(frozen=True)
+class Partitions:
+    """Several partitions of one locale's wordings into communities.
 
     Args:
-        acts, guesses, annotated, share: as for `named`.
+        labels: community of each row, of each partition.
+        heard: rows that somebody said who is heard.
+        close: left and right of the near pairs that count.
+    """
+
+    labels: tuple[Ints, ...]
+    heard: NDArray[np.bool_]
+    close: tuple[Ints, Ints]
+
+
+def partitioned(
+    rows: int, rephrases: tuple[Ints, Ints, Floats], near: tuple[Ints, Ints, Floats], spoken: tuple[Ints, Ints]
+) -> Partitions:
+    """The communities of one locale.
+
+    Args:
         rephrases: left, right and weight of wordings that users said instead of each other.
         near: left, right and cosine of near wordings; the closer half of them counts, whatever the encoder's scale.
-        spoken: row and user number, as for `voices`. Rows that nobody said who is heard bend no community: they are
-            told by the near ones that are in one. Where it is empty, everybody is heard.
+        spoken: row and user number, as for `voices`. Rows that nobody said who is heard bend no community. Where it is
+            empty, everybody is heard.
 
-    Cost: five times that of `communities` and of `named`; memory of two n x intents tables.
+    Cost: five times that of `communities`.
     """
-    heard = np.ones(len(acts), dtype=bool)
+    heard = np.ones(rows, dtype=bool)
     if len(spoken[0]):
-        heard = np.bincount(spoken[0], minlength=len(acts)) > 0
+        heard = np.bincount(spoken[0], minlength=rows) > 0
     left, right, cosine = near
     among = heard[left] & heard[right]
     close = cosine >= np.median(cosine[among] if among.any() else cosine) if len(cosine) else among
     said, alike = heard[rephrases[0]] & heard[rephrases[1]], close & among
     ends = [np.concatenate([rephrases[i][said], near[i][alike]]) for i in (0, 1)]
     weight = np.concatenate([rephrases[2][said], np.full(int(alike.sum()), _NEAR)])
+    labels = tuple(communities(rows, ends[0], ends[1], weight, seed) for seed in range(_PARTITIONS))
+    return Partitions(labels, heard, (left[close], right[close]))
+
+
+def wishes(
+    partitions: Partitions,
+    acts: Floats,
+    guesses: Floats,
+    annotated: Floats | None,
+    share: Floats,
+    spoken: tuple[Ints, Ints],
+    translated: Floats | None = None,
+) -> Wishes:
+    """What the communities of one locale mean. Rows that nobody said who is heard are told by the near ones that are in
+    one.
+
+    Args:
+        acts, guesses, annotated, share, translated: as for `named`.
+        spoken: row and user number, as for `voices`.
+
+    Cost: five times that of `named`; memory of two n x intents tables.
+    """
     told, times = np.zeros_like(acts), np.zeros(len(acts))
-    for seed in range(_PARTITIONS):
-        label = communities(len(acts), ends[0], ends[1], weight, seed)
-        large, of_seed = _large(label)
-        inside = of_seed >= 0
+    for number, label in enumerate(partitions.labels):
+        large, of_partition = _large(label)
+        inside = of_partition >= 0
         if len(large):
-            belief = named(label, voices(label, spoken), acts, guesses, annotated, share)[large]
-            told[inside] += belief[of_seed[inside]]
+            belief = named(label, voices(label, spoken), acts, guesses, annotated, share, translated)[large]
+            told[inside] += belief[of_partition[inside]]
         times += inside
-        if not seed:
-            of, many = of_seed, len(large)
-    of = np.where(2 * times >= _PARTITIONS, of, -1)
+        if not number:
+            of, many = of_partition, len(large)
+    of = np.where(2 * times >= len(partitions.labels), of, -1)
     told[of >= 0] /= times[of >= 0, None]
     told[of < 0] = 0
-    _join(of, told, heard, left[close], right[close])
+    _join(of, told, partitions.heard, *partitions.close)
     row, user = spoken
     of_one = of[row] >= 0
     pairs = np.unique(np.stack([of[row[of_one]], user[of_one]]), axis=1)

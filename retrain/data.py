@@ -130,6 +130,20 @@ def read_pairs(lake: Lake, snapshot_id: str) -> list[Pair]:
     return [Pair(r["left"], r["right"], r["locale"], r["left_weight"], r["right_weight"]) for r in ordered]
 
 
+def read_translations(lake: Lake, snapshot_id: str, locale: str) -> dict[str, list[tuple[str, float]]]:
+    """What words of the mature language are in the locale by one frozen snapshot, with how far both directions agree;
+    none where the program that made it knew none."""
+    version = lake.published().get("training_translations")
+    if version is None:
+        return {}
+    rows = read_table(lake, "training_translations", version=version, where=[("snapshot_id", "=", snapshot_id)])
+    found: dict[str, list[tuple[str, float]]] = {}
+    for row in sorted(rows, key=lambda row: (row["word"], -row["agreement"], row["translation"])):
+        if row["locale"] == locale:
+            found.setdefault(row["word"], []).append((row["translation"], row["agreement"]))
+    return found
+
+
 def of_split(examples: Sequence[Example], split: str) -> list[Example]:
     """The examples of one partition, in their order."""
     return [e for e in examples if e.split == split]

@@ -8,17 +8,16 @@ Simple, Fast, and Effective Reparameterization of IBM Model 2" (words of a pair 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from schemas.normalise import is_unspaced, normalise, words
-from schemas.parallel import read_parallel_of
+from schemas.normalise import words
+from schemas.parallel import read_translated
+from schemas.segmentation import Segmenter
 
 _MOST_PAIRS = 200_000  # sentences that are aligned, the first ones
 _MOST_WORDS = 40  # of a sentence: longer ones align badly and cost most
@@ -27,7 +26,6 @@ _DIAGONAL = 4.0  # how much nearer the diagonal is likelier
 _NOTHING = 0.2  # probability that a word translates nothing
 _LEAST = 0.2  # geometric mean of both directions' probabilities below which two words are no translations
 _MOST = 4  # translations kept of a word, the likeliest
-_MOST_PIECES, _OFTEN = 50_000, 3  # of a language without spaces, and how often their parts stand together
 
 Sentences = Sequence[tuple[Sequence[str], Sequence[str]]]
 
@@ -42,6 +40,18 @@ class BilingualLexicon:
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    def revised(self, mined: Mapping[str, Sequence[tuple[str, float]]]) -> BilingualLexicon:
+        """This lexicon with what a log says of words in place of its own.
+
+        Args:
+            mined: translations of normalised words, likeliest first, with weights (`training_translations`).
+        """
+        shares = {}
+        for word, ways in mined.items():
+            total = sum(weight for _, weight in ways)
+            shares[word] = tuple((other, round(weight / total, 9)) for other, weight in ways)
+        return BilingualLexicon(dict(sorted({**self.entries, **shares}.items())), self.counts)
 
     @cached_property
     def target_words(self) -> tuple[str, ...]:
@@ -133,30 +143,6 @@ def read_lexicon(files: Iterable[Path], locale: str, mature: Iterable[str]) -> B
     Raises:
         InputError: a file is missing or not in the format.
     """
-    spoken = Counter(word for text in mature for word in words(normalise(text)))
-    sentences: list[tuple[Sequence[str], Sequence[str]]] = []
-    for path in files:
-        read = [(normalise(one), normalise(other)) for one, other in read_parallel_of(path, locale)]
-        sides = [[pair[side] for pair in read] for side in (0, 1)]
-        said = [[word for text in side for word in words(text)] for side in sides]
-        known = [sum(word in spoken for word in side) / max(len(side), 1) for side in said]
-        source, target = sides if known[0] > known[1] else sides[::-1]
-        sentences += zip(map(words, source), segmented(target), strict=True)
-    return learn_lexicon(sentences)
-
-
-def segmented(texts: Sequence[str]) -> list[Sequence[str]]:
-    """The words of normalised texts; where no spaces are written, characters that often stand together are one word.
-
-    Source: Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword Units" (byte-pair encoding).
-    """
-    if not any(is_unspaced(character) for text in texts for character in text):
-        return [words(text) for text in texts]
-    tokenizer = Tokenizer(models.BPE(unk_token="\0"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer = trainers.BpeTrainer(
-        vocab_size=_MOST_PIECES, min_frequency=_OFTEN, special_tokens=["\0"], show_progress=False
-    )
-    tokenizer.train_from_iterator(sorted(set(texts)), trainer)
-    coded = tokenizer.encode_batch(list(texts))
-    return [[text[start:end] for start, end in found.offsets] for text, found in zip(texts, coded, strict=True)]
+    pairs = read_translated(files, locale, mature)
+    said = [target for _, target in pairs]
+    return learn_lexicon([*zip((words(source) for source, _ in pairs), Segmenter.learn(said).words(said), strict=True)])

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,17 @@ import numpy as np
 import torch
 
 from retrain.code_switching import code_switched
-from retrain.data import Example, Pair, fingerprint, in_stable_order, of_split, read_gold, read_pairs, read_snapshot
+from retrain.data import (
+    Example,
+    Pair,
+    fingerprint,
+    in_stable_order,
+    of_split,
+    read_gold,
+    read_pairs,
+    read_snapshot,
+    read_translations,
+)
 from retrain.encoder import SubwordVectors
 from retrain.evaluate import Metrics, evaluate
 from retrain.fit import MIN_DEV, Progress, Schedule, fit, reproducible
@@ -139,18 +149,26 @@ def pretrain(
     return predictor
 
 
-def lexicon_of(settings: Settings, locale: str, source: Sequence[Example]) -> BilingualLexicon | None:
-    """What `encoder.parallel` says of the launch locale's words; None where code-switching is off or there are none.
+def lexicon_of(
+    settings: Settings,
+    locale: str,
+    source: Sequence[Example],
+    mined: Mapping[str, Sequence[tuple[str, float]]] | None = None,
+) -> BilingualLexicon | None:
+    """What `encoder.parallel` and a snapshot say of the launch locale's words; None where code-switching is off or
+    there are none.
 
     Args:
         source: examples of the mature language, by which its side of the parallel text is known.
+        mined: translations that the snapshot has, in place of those of parallel text.
 
     Raises:
         InputError: a file is missing or not in the format.
     """
     if not settings.training.code_switching or locale == settings.training.source_locale:
         return None
-    return read_lexicon(settings.encoder.parallel, locale, (e.utterance for e in of_split(source, "train"))) or None
+    spoken = (e.utterance for e in of_split(source, "train"))
+    return read_lexicon(settings.encoder.parallel, locale, spoken).revised(mined or {}) or None
 
 
 def finetune(
@@ -275,7 +293,8 @@ def train(
     start = pretrain(settings, source, encoder=vectors, cache=lake.registry, progress=progress)
     if locale == t.source_locale and snapshot_id is None:
         target = []
-    lexicon, planned = lexicon_of(settings, locale, source), {}
+    mined = read_translations(lake, snapshot_id, locale) if snapshot_id is not None else {}
+    lexicon, planned = lexicon_of(settings, locale, source, mined), {}
     if of_split(target, "train") or lexicon:
         beside = [] if locale == t.source_locale else source
         planned = Plan.of(settings, target, beside, lexicon, epochs).parameters()
@@ -313,6 +332,7 @@ def train(
             "source_rows": str(len(of_split(source, "train"))),
             "pairs": str(len(pairs)),
             "lexicon": str(len(lexicon) if lexicon else 0),
+            "translations": str(len(mined) if lexicon else 0),
             **{f"parallel_{name}": str(n) for name, n in (lexicon.counts if lexicon else {}).items()},
             **planned,
             **{k: str(v) for k, v in t.model_dump(mode="json", exclude={"gold"}).items()},

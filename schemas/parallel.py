@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import langcodes
 
 from schemas.errors import InputError
+from schemas.normalise import normalise, words
 
 _PIVOT = "eng"
 
@@ -78,6 +80,26 @@ def read_parallel_of(path: Path, locale: str) -> Iterator[tuple[str, str]]:
     for code, files in pairs_of_folder(path).items():
         if _language(code) == language:
             yield from read_side_by_side(*files)
+
+
+def read_translated(files: Iterable[Path], locale: str, mature: Iterable[str]) -> list[tuple[str, str]]:
+    """All parallel text that is given for a launch locale, normalised: (mature language, launch language).
+
+    Args:
+        files: as `encoder.parallel`; of a folder the launch locale's language alone.
+        mature: utterances of the mature language: the side of a file that shares more words with them is its side.
+
+    Raises:
+        InputError: a file is missing or not in the format.
+    """
+    spoken = Counter(word for text in mature for word in words(normalise(text)))
+    found: list[tuple[str, str]] = []
+    for path in files:
+        read = [(normalise(one), normalise(other)) for one, other in read_parallel_of(path, locale)]
+        said = [[word for pair in read for word in words(pair[side])] for side in (0, 1)]
+        known = [sum(word in spoken for word in side) / max(len(side), 1) for side in said]
+        found += read if known[0] > known[1] else [(one, other) for other, one in read]
+    return found
 
 
 def _language(tag: str) -> str | None:

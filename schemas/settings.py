@@ -140,6 +140,7 @@ class LabelSettings(_Section):
     min_slot_posterior: Share = 0.5  # below it the spans stay open
     tag_level: Annotated[float, Field(ge=0.5, lt=1)] = 0.9  # where spans stay open: what a token's likely tags hold
     slots: Literal["evidence", "projection"] = "evidence"  # all slot evidence, or values copied from targets alone
+    translations: bool = True  # learn which words say words of the mature language (`mining.translations`)
     held_out_users: Share = 0.1  # kept out of the votes, for the gate
     # Effective number of different wordings from which a user of twice as many turns is heard; 1 hears everybody.
     voice_wordings: Annotated[float, Field(ge=1, le=100)] = 4.0

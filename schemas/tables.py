@@ -14,7 +14,15 @@ from schemas.columns import ALTERNATIVES, EVIDENCE, INTENTS, INTERPRETATION, SLO
 from schemas.columns import LOCALE as _LOCALE
 from schemas.columns import RUN_ID as _RUN
 from schemas.columns import Column as _c
-from schemas.training_tables import GATE_REPORTS, MODEL_RUNS, SECOND_GUESSES, TRAINING_PAIRS, TRAINING_SETS
+from schemas.training_tables import (
+    GATE_REPORTS,
+    MODEL_RUNS,
+    SECOND_GUESSES,
+    TRAINING_PAIRS,
+    TRAINING_SETS,
+    TRAINING_TRANSLATIONS,
+    TRANSLATIONS,
+)
 
 _S, _F, _I, _L, _B = pa.string(), pa.float64(), pa.int32(), pa.int64(), pa.bool_()
 _USER = _c("user_id", _S, "HMAC-SHA256 pseudonym")
@@ -354,8 +362,10 @@ ALL = (
     CLUSTER_EVENTS,
     REFORMULATIONS,
     PSEUDO_LABELS,
+    TRANSLATIONS,
     TRAINING_SETS,
     TRAINING_PAIRS,
+    TRAINING_TRANSLATIONS,
     MODEL_RUNS,
     SECOND_GUESSES,
     GATE_REPORTS,

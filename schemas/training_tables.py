@@ -61,6 +61,30 @@ TRAINING_PAIRS = Table(
     ("snapshot_id",),
 )
 
+_WORDS = (
+    Column("word", _S, "of the mature language, normalised"),
+    Column("translation", _S, "a word of the launch language that says it"),
+    Column("agreement", _F, "geometric mean of the probabilities that the one is said by the other, both ways"),
+)
+
+TRANSLATIONS = Table(
+    "translations",
+    "a word of the mature language and one of the launch language that says it, found in wordings of believed intent",
+    "jobs.pseudo_labels",
+    ("locale", "word", "translation"),
+    (LOCALE, *_WORDS, RUN_ID),
+    ("locale",),
+)
+
+TRAINING_TRANSLATIONS = Table(
+    "training_translations",
+    "one translation as one frozen snapshot has it",
+    "jobs.training_sets",
+    ("snapshot_id", "word", "translation"),
+    (Column("snapshot_id", _S, "the run that froze it"), LOCALE, *_WORDS, RUN_ID),
+    ("snapshot_id",),
+)
+
 _METRICS = (
     Column("intent_accuracy", _F, "share of examples with the right intent", True),
     Column("slot_f1", _F, "micro F1 of exact spans", True),

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from jobs.pseudo_labels import _STAGED, _settle, _Slots
-from mining.slot_evidence import annotated, in_frames, sighting
+from jobs.slot_labels import STAGED, SlotLabels, settle
+from mining.slot_evidence import Sighting, annotated, in_frames, sighting
 from mining.slot_fit import fit_slots
 from mining.slot_types import allowed_slots, rarely_bare
+from mining.translated_tags import TranslatedTags
+from mining.translations import Translations
 from schemas.annotated import Annotated, parse_markup
 from schemas.predictor import Interpretation
+from schemas.segmentation import Segmenter
 from schemas.settings import LabelSettings
 
 GOLD = [
@@ -24,6 +28,8 @@ GOLD = [
     ("joke_tell", "mzaha wa [topic : mbuzi]"),
 ] * 3
 
+MATURE = {"noon": (("adhuhuri", 0.9),), "thanks": (("asante", 0.9),)}
+
 
 def _gold() -> list[Annotated]:
     rows = []
@@ -34,7 +40,7 @@ def _gold() -> list[Annotated]:
 
 
 def _row(text: str, intent: str, status: str = "accepted", seen: bool = True) -> dict[str, Any]:
-    empty: dict[str, Any] = dict.fromkeys(_STAGED.names)
+    empty: dict[str, Any] = dict.fromkeys(STAGED.names)
     return empty | {
         "formulation_id": text,
         "locale": "sw-KE",
@@ -53,17 +59,19 @@ def _row(text: str, intent: str, status: str = "accepted", seen: bool = True) ->
     }
 
 
-def _settled(rows: list[dict[str, Any]], least: float, level: float = 0.9) -> dict[str, dict[str, Any]]:
+def _settled(
+    rows: list[dict[str, Any]], least: float, level: float = 0.9, mature: Sequence[Sighting] = ()
+) -> dict[str, dict[str, Any]]:
     gold = _gold()
     taught = [annotated(r.utterance, r.interpretation.intent, r.interpretation.slots) for r in gold]
     model = fit_slots(in_frames(taught), allowed_slots(r.signature for r in gold))
-    of_locale = _Slots(
-        model, {i: [t for t in taught if t.intent == i] for i in model.intents}, rarely_bare(r.signature for r in gold)
-    )
+    by_intent = {i: [t for t in taught if t.intent == i] for i in model.intents}
+    translated = TranslatedTags.of(Translations(MATURE), mature, Segmenter()) if mature else None
+    of_locale = SlotLabels(model, by_intent, rarely_bare(r.signature for r in gold), Translations(MATURE), translated)
     ordered = sorted(rows, key=lambda r: (r["intent"] or "", r["utterance"]))
     settings = LabelSettings(min_slot_posterior=least, tag_level=level)
-    batches = pa.Table.from_pylist(ordered, schema=_STAGED).to_batches()
-    made = [row for batch in _settle({"sw-KE": of_locale}, settings)(batches) for row in batch.to_pylist()]
+    batches = pa.Table.from_pylist(ordered, schema=STAGED).to_batches()
+    made = [row for batch in settle({"sw-KE": of_locale}, settings)(batches) for row in batch.to_pylist()]
     assert len(made) == len(rows)
     assert all(row["tags"] is None or row["slots"] is None for row in made)
     return {row["utterance"]: row for row in made}
@@ -105,3 +113,13 @@ def test_open_labels_keep_the_tags_of_settled_tokens() -> None:
     assert tafadhali == ["O", "I-time"], "the end of the time is open"
     assert found["kengele"]["tags"] is None, "an alarm has a time: nothing found says nothing"
     assert found["weka kengele"]["tags"] is None, "no label"
+
+
+def test_a_word_that_says_a_value_of_the_mature_language_is_one() -> None:
+    text = "niamshe adhuhuri asante"
+    spoken = [parse_markup("wake me at [time : noon] thanks"), parse_markup("an alarm for [time : noon]")] * 10
+    mature = [annotated(said, "alarm_set", slots) for said, slots in spoken]
+    without, told = (_settled([_row(text, "alarm_set")], 0.5, mature=some)[text] for some in ((), mature))
+    assert told["slots"] is without["slots"] is None  # one word, where two are usual
+    assert told["tags"][1] == ["B-time"]
+    assert len(without["tags"][1]) == 2

@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
+from jobs.translations import Mature
 from jobs.votes import backers_of, guesses_of, intent_survival, posteriors_of, said_instead, served_of, speakers_of
+from mining.slot_evidence import annotated
 
 INTERPRETATION = "struct<intent string, slots array<struct<name string, value string, start int, end int>>>"
 VOTE = f"formulation_id string, user_id string, interpretation {INTERPRETATION}, support double"
@@ -20,6 +23,12 @@ GUESSED = (
     "alternatives array<struct<intent string, confidence double>>, response string, told_intent boolean"
 )
 EDGE = "locale string, left string, right string, cosine double"
+NOTHING_MATURE = Mature((), {})
+
+
+def texted(rows: DataFrame) -> DataFrame:
+    """The rows with their ids as texts."""
+    return rows.withColumn("utterance", F.col("formulation_id"))
 
 
 def meaning(intent: str) -> dict[str, Any]:
@@ -187,8 +196,8 @@ def test_a_wording_is_told_by_near_wordings_and_by_what_was_said_instead(spark: 
         near += [(locale, f"{locale} {i:02}", f"{locale} new", 0.8) for i in range(0, 10, 2)]
     links = [(locale, f"{locale} 01", f"{locale} said", None, 0.9, 0.9) for locale in ("sw-KE", "ja-JP")]
     found = posteriors_of(
-        spark.createDataFrame(rows, shape), spark.createDataFrame(near, EDGE),
-        spark.createDataFrame(links, f"{EDGE}, forth double, back double"),
+        texted(spark.createDataFrame(rows, shape)), spark.createDataFrame(near, EDGE),
+        spark.createDataFrame(links, f"{EDGE}, forth double, back double"), NOTHING_MATURE,
     ).toArrow().to_pylist()  # fmt: skip
     assert len(found) == 88
     fitted = {row["locale"]: json.loads(row["fitted"]) for row in found if row["fitted"]}
@@ -222,8 +231,8 @@ def test_wordings_of_a_large_community_are_told_by_it(spark: SparkSession) -> No
         links |= {tuple(sorted((i, int(j)))) for j in random.choice(np.flatnonzero(wish == of), 4) if i != j}
     instead = [("sw-KE", f"{a:04}", f"{b:04}", None, 0.2, 0.2) for a, b in sorted(links)]
     found = posteriors_of(
-        spark.createDataFrame(rows, shape + "speakers array<bigint>"), spark.createDataFrame([], EDGE),
-        spark.createDataFrame(instead, f"{EDGE}, forth double, back double"),
+        texted(spark.createDataFrame(rows, shape + "speakers array<bigint>")), spark.createDataFrame([], EDGE),
+        spark.createDataFrame(instead, f"{EDGE}, forth double, back double"), NOTHING_MATURE,
     ).toArrow().to_pylist()  # fmt: skip
     by_id = {row["formulation_id"]: row for row in found}
     assert by_id.pop("alone")["wish"] is None
@@ -237,6 +246,39 @@ def test_wordings_of_a_large_community_are_told_by_it(spark: SparkSession) -> No
         assert min(members) == wish_id
         assert (told["wordings"], told["users"]) == (len(members), len({int(name) // 2 for name in members}))
     assert next(json.loads(row["fitted"]) for row in found if row["fitted"])["wishes"] == len(first)
+
+
+def test_words_tell_of_what_no_champion_understood(spark: SparkSession) -> None:
+    weights = "array<struct<intent string, weight double>>"
+    shape = f"locale string, formulation_id string, guesses {weights}, served {weights}, annotated {weights}, "
+    said = {
+        "alarm": ("wake seven", "niamshe saba"),
+        "music": ("play song", "cheza wimbo"),
+        "news": ("song seven news", "soma wimbo saba"),
+    }
+    rows = []
+    for intent, (_, text) in said.items():
+        # News was never understood; the champion takes it for anything.
+        guess = [("", 1.0), (intent, 0.9)] if intent != "news" else [("", 1.0), ("music", 0.3), ("alarm", 0.3)]
+        rows += [("sw-KE", f"{text} {i}", guess, [(intent, 50.0)] if intent != "news" else None, None, [i])
+                 for i in range(30)]  # fmt: skip
+    mature = Mature(tuple(annotated(text, intent, ()) for intent, (text, _) in said.items()), {"sw-KE": ()})
+    links = spark.createDataFrame([], f"{EDGE}, forth double, back double")
+    frame = texted(spark.createDataFrame(rows, shape + "speakers array<bigint>"))
+    best = {}
+    for told, known in ((False, NOTHING_MATURE), (True, mature)):
+        found = posteriors_of(frame, spark.createDataFrame([], EDGE), links, known).toArrow().to_pylist()
+        best[told] = {row["formulation_id"]: {p["intent"]: p["weight"] for p in row["posterior"]} for row in found}
+    of_news = [name for name in best[True] if name.startswith("soma")]
+    assert all(max(best[True][name], key=best[True][name].__getitem__) == "news" for name in of_news)
+    assert all("news" not in best[False][name] for name in of_news)
+    others = [name for name in best[True] if not name.startswith("soma")]
+    assert all(best[True][name][said_of(name)] > 0.9 for name in others)
+
+
+def said_of(name: str) -> str:
+    """The intent of a planted wording by its first word."""
+    return {"niamshe": "alarm", "cheza": "music"}[name.split()[0]]
 
 
 def test_speakers_are_a_few_users_of_each_wording(spark: SparkSession) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,17 @@ from sklearn.metrics import adjusted_rand_score
 
 import mining.wishes
 from mining.intent_posterior import IntentPosterior, Links, intent_posterior
-from mining.wishes import communities, named, voices, wishes
+from mining.wishes import Wishes, communities, named, partitioned, voices, wishes
 
 NOTHING = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
 NOBODY = np.zeros(0, np.int64), np.zeros(0, np.int64)
+
+
+def told_of(acts: Any, guesses: Any, share: Any, said: Any, near: Any, spoken: Any, translated: Any = None) -> Wishes:
+    """The wishes of one log."""
+    return wishes(partitioned(len(acts), said, near, spoken), acts, guesses, None, share, spoken, translated)
+
+
 MANY = 12  # intents, each of which three wishes have
 
 
@@ -135,7 +143,7 @@ def test_only_large_communities_are_named_and_their_users_are_counted() -> None:
         np.repeat(np.arange(n + 5), 2),
         np.stack([np.append(wish, [99] * 5), np.arange(n + 5) % 7 + 100], 1).ravel(),
     )
-    found = wishes(acts, guesses, None, share, (*ends, np.ones(len(ends[0]))), NOTHING, spoken)
+    found = told_of(acts, guesses, share, (*ends, np.ones(len(ends[0]))), NOTHING, spoken)
     assert found.of[n:].tolist() == [-1] * 5
     assert adjusted_rand_score(found.of[:n], wish) > 0.95
     np.testing.assert_allclose(found.told.sum(axis=1), found.of >= 0)
@@ -146,7 +154,7 @@ def test_only_large_communities_are_named_and_their_users_are_counted() -> None:
     far = np.random.default_rng(1).integers(0, n, (2, len(left)))
     near = np.concatenate([left, far[0]]), np.concatenate([right, far[1]])
     cosine = np.concatenate([np.full(len(left), 0.97), np.full(len(left), 0.96)])
-    alike = wishes(acts, guesses, None, share, NOTHING, (*near, cosine), NOBODY)
+    alike = told_of(acts, guesses, share, NOTHING, (*near, cosine), NOBODY)
     assert adjusted_rand_score(alike.of[:n], wish) > 0.95
     assert set(alike.users.tolist()) == {0}
 
@@ -163,8 +171,8 @@ def test_wordings_of_unheard_users_bend_no_community_and_are_told_by_near_ones()
         np.concatenate([log.acts, np.zeros((many, MANY))]),
         np.concatenate([log.guesses, np.full((many, MANY), 1 / MANY)]),
     )
-    alone = wishes(log.acts, log.guesses, None, share, said, NOTHING, spoken)
-    found = wishes(*wide, None, share, said, (*near, np.full(len(near[0]), 0.9)), spoken)
+    alone = told_of(log.acts, log.guesses, share, said, NOTHING, spoken)
+    found = told_of(*wide, share, said, (*near, np.full(len(near[0]), 0.9)), spoken)
     assert (found.of[:n] == alone.of).all()
     np.testing.assert_array_equal(found.told[:n], alone.told)
     some = n + 7  # each is told by the mean of those it is close to
@@ -181,7 +189,7 @@ def test_labels_hold_where_a_few_wordings_more_are_heard() -> None:
     kept = ~(gone[log.links.left] | gone[log.links.right])
     ends = log.links.left, log.links.right, np.full(len(kept), 0.4)
     whole, less = (
-        wishes(log.acts, log.guesses, None, share, tuple(end[some] for end in ends), NOTHING, NOBODY).told
+        told_of(log.acts, log.guesses, share, tuple(end[some] for end in ends), NOTHING, NOBODY).told
         for some in (np.ones(len(kept), bool), kept)
     )
     stays = ~gone & (whole.max(axis=1) > 0.6)

@@ -17,9 +17,9 @@ from retrain.lexicon import (
     _model_1,
     learn_lexicon,
     read_lexicon,
-    segmented,
 )
 from schemas.errors import InputError
+from schemas.segmentation import Segmenter
 
 PLANTED = {f"word{i:02d}": f"neno{(7 * i) % 60:02d}" for i in range(60)}
 LOCALE = "sw-KE"
@@ -126,9 +126,22 @@ def test_words_are_found_where_no_spaces_are_written() -> None:
     signs = [chr(0x4E00 + i) for i in range(200)]
     words = {f"word{i:02d}": signs[2 * i] + signs[2 * i + 1] for i in range(60)}
     pairs = [(one, "".join(words[word] for word in one)) for one, _ in sentences(400, 7)]
-    found = segmented([text for _, text in pairs])
+    texts = [text for _, text in pairs]
+    found = Segmenter.learn(texts).words(texts)
     assert ["".join(pieces) for pieces in found] == [text for _, text in pairs]
     lexicon = learn_lexicon([(one, pieces) for (one, _), pieces in zip(pairs, found, strict=True)])
     right = sum(words[word] == ways[0][0] for word, ways in lexicon.entries.items())
     assert right / len(lexicon) > 0.9
-    assert segmented(["neno moja", ""]) == [("neno", "moja"), ()]
+
+
+def test_what_a_log_says_of_words_stands_in_the_place_of_what_parallel_text_said() -> None:
+    lexicon = BilingualLexicon({"alarm": (("saa", 1.0),), "song": (("wimbo", 1.0),)}, {"aligned": 3})
+    revised = lexicon.revised({"alarm": [("kengele", 0.6), ("saa", 0.2)], "play": [("cheza", 0.3)]})
+    assert revised.entries == {
+        "alarm": (("kengele", 0.75), ("saa", 0.25)),
+        "play": (("cheza", 1.0),),
+        "song": (("wimbo", 1.0),),
+    }
+    assert revised.target_words == ("cheza", "kengele", "saa", "wimbo")
+    assert revised.counts == lexicon.counts
+    assert revised.fingerprint != lexicon.fingerprint == lexicon.revised({}).fingerprint

@@ -1,0 +1,79 @@
+"""What the words of a launch language are learnt from beside its log: annotated utterances of the mature language, and
+parallel text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jobs.lake import Run
+from mining.slot_evidence import Sighting, annotated, words
+from mining.translated_tags import joined
+from mining.translations import Worded
+from schemas.annotated import Annotated, read_annotated
+from schemas.parallel import read_translated
+from schemas.segmentation import Segmenter
+
+_MOST_MATURE, _MOST_PARALLEL = 12_000, 20_000  # annotated utterances and parallel sentences that teach translations
+
+Pairs = list[tuple[Sequence[str], Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class Mature:
+    """What is known of the mature language.
+
+    Args:
+        utterances: annotated ones, each with its tags.
+        parallel: of each other locale of the log, pairs of normalised sentences: mature language, its own.
+    """
+
+    utterances: tuple[Sighting, ...]
+    parallel: Mapping[str, tuple[tuple[str, str], ...]]
+
+    @property
+    def worded(self) -> list[Worded]:
+        """The utterances in words."""
+        return [Worded(s.tokens, s.intent) for s in self.utterances]
+
+    def cut(self, locale: str, texts: Sequence[str]) -> tuple[Segmenter, Pairs]:
+        """What cuts texts of the locale into words, learnt of these normalised ones and the parallel text, and that
+        text in words."""
+        others = [other for _, other in self.parallel[locale]]
+        segmenter = Segmenter.learn([*texts, *others])
+        pairs = zip((words(one)[1] for one, _ in self.parallel[locale]), segmenter.words(others), strict=True)
+        return segmenter, list(pairs)
+
+
+def sighted(gold: Sequence[Annotated], locale: str) -> list[Sighting]:
+    """The annotated utterances of a locale as formulations whose tags are known."""
+    mine = [row for row in gold if row.locale == locale]
+    return [annotated(row.utterance, row.interpretation.intent, row.interpretation.slots) for row in mine]
+
+
+def mature_of(run: Run) -> Mature:
+    """What this run may learn translations from: nothing for any locale where `labels.translations` is off, or where
+    the source locale has no annotated utterances.
+
+    Raises:
+        InputError: parallel text is missing or not in the format.
+    """
+    settings = run.settings
+    source = settings.training.source_locale
+    gold = [row for path in settings.training.gold for row in read_annotated(path, ("train",))]
+    every = sorted(sighted(gold, source), key=lambda s: (s.tokens, s.intent))
+    if not settings.labels.translations or not every:
+        return Mature((), {})
+    if len(every) > _MOST_MATURE:
+        drawn = np.sort(np.random.default_rng(settings.seed).choice(len(every), _MOST_MATURE, replace=False))
+        every = [every[i] for i in drawn.tolist()]
+    spoken = [joined(s.tokens) for s in every]
+    found = {}
+    for (locale,) in sorted(run.tally("utterances", "locale")):
+        if locale != source:
+            pairs = read_translated(settings.encoder.parallel, locale, spoken)
+            run.count(parallel_left_out=max(0, len(pairs) - _MOST_PARALLEL))
+            found[locale] = tuple(pairs[:_MOST_PARALLEL])
+    return Mature(tuple(every), found)

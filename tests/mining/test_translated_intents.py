@@ -1,0 +1,79 @@
+"""What translations say of intents: wordings that nobody understood are known by words of those that were."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from planted_words import INTENTS, planted
+
+from mining.translated_intents import _CHUNK, TranslatedIntents
+from mining.translations import Worded
+
+NAMES = [f"intent{i}" for i in range(INTENTS)]
+NOBODY = np.zeros(0, np.int64), np.zeros(0, np.int64)
+
+
+def _belief(launch: list[Worded], unknown: set[str], seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """The intent of each wording, and a posterior that is sure of it (wrong now and then), but for some intents."""
+    random = np.random.default_rng(seed)
+    meant = np.array([NAMES.index(one.intent) for one in launch])
+    said = np.where(random.random(len(meant)) < 0.05, random.integers(0, INTENTS, len(meant)), meant)
+    belief = np.full((len(meant), INTENTS), 0.05 / (INTENTS - 1))
+    belief[np.arange(len(meant)), said] = 0.95
+    belief[[one.intent in unknown for one in launch]] = 1 / INTENTS
+    return meant, belief
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_intents_that_nobody_knows_are_told_by_words_that_others_have(seed: int) -> None:
+    mature, launch = planted(seed)
+    unknown = {"intent3", "intent7", "intent11"}
+    meant, belief = _belief(launch, unknown)
+    found = TranslatedIntents(mature, [], [one.words for one in launch], NAMES, NOBODY)(belief)
+    assert found is not None
+    assert found.sum(axis=1) == pytest.approx(np.ones(len(found)))
+    right = found.argmax(axis=1) == meant
+    never = np.array([one.intent in unknown for one in launch])
+    assert right[~never].mean() > 0.85
+    assert right[never].mean() > 4 / INTENTS
+
+
+def test_where_nothing_is_known_nothing_is_said() -> None:
+    mature, launch = planted(1, many=3)
+    wordings = [one.words for one in launch]
+    _, belief = _belief(launch, set())
+    assert TranslatedIntents(mature, [], wordings, NAMES, NOBODY)(np.full_like(belief, 1 / INTENTS)) is None
+    assert TranslatedIntents([], [], wordings, NAMES, NOBODY)(belief) is None
+    found = TranslatedIntents(mature, [], [*wordings[:-1], ()], NAMES, NOBODY)(belief)
+    assert found is not None
+    assert (found[-1] == 0).all()
+
+
+def test_nobody_teaches_many_words_alone() -> None:
+    """A robot says a thousand things that the champion is sure of, and wrongly: they weigh fifty."""
+    mature, launch = planted(1)
+    meant, belief = _belief(launch, set())
+    robots = [
+        Worded((f"robot{i % 90}", launch[i].words[0] if launch[i].words else "x"), "intent0") for i in range(1000)
+    ]
+    wordings = [one.words for one in (*launch, *robots)]
+    belief = np.concatenate([belief, np.repeat(np.eye(INTENTS)[:1], 1000, axis=0)])
+    rows = np.arange(len(wordings))
+    everybody = np.where(rows < len(launch), rows, len(launch))
+    right = {}
+    for name, spoken in (("robot", (rows, everybody)), ("many", (rows, rows)), ("unheard", (rows[: len(launch)],) * 2)):
+        found = TranslatedIntents(mature, [], wordings, NAMES, spoken)(belief)
+        assert found is not None
+        right[name] = (found[: len(launch)].argmax(axis=1) == meant).mean()
+    assert right["robot"] > right["many"]
+    assert right["unheard"] >= right["robot"] - 0.01
+
+
+def test_rows_are_told_alike_in_any_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    mature, launch = planted(2, many=5)
+    _, belief = _belief(launch, set())
+    tell = TranslatedIntents(mature, [], [one.words for one in launch], NAMES, NOBODY)
+    whole = tell(belief)
+    assert len(launch) < _CHUNK
+    monkeypatch.setattr("mining.translated_intents._CHUNK", 7)
+    assert tell(belief) == pytest.approx(whole, abs=1e-6)
