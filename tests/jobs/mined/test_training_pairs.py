@@ -54,7 +54,10 @@ def spread(mined: Mined, folder: Path, seed: int) -> Lake:
         table = pa.Table.from_pylist(rows, schema=BY_NAME[name].arrow)
         by = list(BY_NAME[name].partition_by) or None
         write_deltalake(str(lake.table(name)), table, mode="overwrite", partition_by=by)
-        lake.publish(Manifest(name, f"spread {seed}", {}, {name: DeltaTable(lake.table(name)).version()}))
+        written = {name: DeltaTable(lake.table(name)).version()}
+        if name == "pseudo_labels":
+            written["translations"] = lake.version("translations")
+        lake.publish(Manifest(name, f"spread {seed}", {}, written))
     return lake
 
 
@@ -174,7 +177,7 @@ def test_a_snapshot_keeps_its_pairs_and_says_the_same_again(mined: Mined, paired
     assert (second, read_pairs(again, second)) == (first, pairs)
     manifest = json.loads((lake.snapshots / first / "manifest.json").read_text())
     assert manifest["counts"]["pairs"] == len(pairs)
-    assert manifest["inputs"].keys() == {"pseudo_labels", "turns", "rephrase_pairs"}
+    assert manifest["inputs"].keys() == {"pseudo_labels", "translations", "turns", "rephrase_pairs"}
 
 
 def test_a_snapshot_of_a_program_that_knew_no_pairs_has_none(mined: Mined, copy: Lake) -> None:

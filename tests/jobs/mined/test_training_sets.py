@@ -65,7 +65,7 @@ def test_contested_wordings_teach_their_distribution_and_judge_nothing(mined: Mi
     shutil.copytree(mined.lake.path, lake.path)
     found = {}
     for weight in (0.5, 0.0):
-        chosen = settings_for(mined.folder, labels__min_posterior=0.98, training__contested=weight)
+        chosen = settings_for(mined.folder, labels__min_posterior=0.999, training__contested=weight)
         for step in ("pseudo_labels", "training_sets"):
             run_step(STEPS[step], lake, chosen)
         manifest = lake.manifest("training_sets")
@@ -169,7 +169,7 @@ def test_a_frozen_snapshot_stays_when_another_is_made(mined: Mined, remade: Rema
     for name in (first, second):
         manifest = json.loads((copy.snapshots / name / "manifest.json").read_text())
         assert manifest["snapshot_id"] == name
-        assert manifest["inputs"].keys() == {"pseudo_labels", "turns", "rephrase_pairs"}
+        assert manifest["inputs"].keys() == {"pseudo_labels", "translations", "turns", "rephrase_pairs"}
         assert str(manifest["counts"]["examples"]) in (copy.snapshots / name / "README.md").read_text()
 
 
