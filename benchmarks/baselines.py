@@ -22,6 +22,7 @@ from schemas.lake import Lake, Manifest
 from schemas.predictor import Slot
 from schemas.settings import Settings
 from schemas.tables import PSEUDO_LABELS
+from schemas.training_tables import TRANSLATIONS
 
 _ACCEPTED = 0.5  # friction below which a turn counts as accepted
 _SEEN, _AGREED = 10, 0.8  # MARUPA's filter (Falke et al. 2020): seen so often, and agreed on by so many
@@ -204,13 +205,12 @@ def _row(
 
 
 def publish_labels(lake: Lake, rows: Sequence[dict[str, Any]]) -> None:
-    """Publish labels in place of the step's, in a lake of a benchmark: the next step reads them."""
+    """Publish labels in place of the step's and no translations, in a benchmark's lake: the next step reads both."""
     run_id = digest("substituted", list(rows))
-    filled = [dict.fromkeys(PSEUDO_LABELS.names) | row | {"run_id": run_id} for row in rows]
-    table = pa.Table.from_pylist(filled, schema=PSEUDO_LABELS.arrow)
-    path = lake.table(PSEUDO_LABELS.name)
-    write_deltalake(
-        path, table, mode="overwrite", schema_mode="overwrite", partition_by=list(PSEUDO_LABELS.partition_by)
-    )
-    version = DeltaTable(path).version()
-    lake.publish(Manifest("pseudo_labels", run_id, {}, {PSEUDO_LABELS.name: version}, {"accepted": len(rows)}))
+    versions = {}
+    for table, of_it in ((PSEUDO_LABELS, rows), (TRANSLATIONS, ())):
+        filled = [dict.fromkeys(table.names) | row | {"run_id": run_id} for row in of_it]
+        made, path = pa.Table.from_pylist(filled, schema=table.arrow), lake.table(table.name)
+        write_deltalake(path, made, mode="overwrite", schema_mode="overwrite", partition_by=list(table.partition_by))
+        versions[table.name] = DeltaTable(path).version()
+    lake.publish(Manifest("pseudo_labels", run_id, {}, versions, {"accepted": len(rows)}))

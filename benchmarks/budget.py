@@ -19,7 +19,7 @@ from benchmarks.loop import Loop, LoopOptions
 from benchmarks.loop_reports import METRICS
 from benchmarks.rounds import figures
 from benchmarks.scoring import read_truth
-from retrain.data import Example, read_gold, read_pairs, read_snapshot
+from retrain.data import Example, read_gold, read_pairs, read_snapshot, read_translations
 from retrain.evaluate import outcomes
 from retrain.predictor import TorchPredictor
 from retrain.train import finetune, lexicon_of, pretrain
@@ -130,7 +130,7 @@ def run_budget(settings: Settings, work: Path, say: Callable[[str], None], arm: 
     truth = meanings(lake, read_truth(state.parent / "truth"), locale)
     # What a person annotated is no loss of the loop.
     source = [e for e in read_gold(loop.settings.training.gold) if e.locale == loop.options.source]
-    lexicon = lexicon_of(loop.settings, locale, source)
+    lexicon = lexicon_of(loop.settings, locale, source, read_translations(lake, snapshot, locale))
     base = pretrain(loop.settings, source, cache=work / "launch" / "lake" / "_registry")
     test = loop.book.gold(locale, "test")
     lines: list[dict[str, Any]] = [{"line": "launch"} | figures(outcomes(loop.launch_model().predictor, test), seed)]

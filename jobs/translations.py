@@ -66,6 +66,7 @@ def mature_of(run: Run) -> Mature:
     every = sorted(sighted(gold, source), key=lambda s: (s.tokens, s.intent))
     if not settings.labels.translations or not every:
         return Mature((), {})
+    run.count(mature_left_out=max(0, len(every) - _MOST_MATURE))
     if len(every) > _MOST_MATURE:
         drawn = np.sort(np.random.default_rng(settings.seed).choice(len(every), _MOST_MATURE, replace=False))
         every = [every[i] for i in drawn.tolist()]

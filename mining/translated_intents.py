@@ -75,7 +75,8 @@ class TranslatedIntents:
 
     def _taught(self, probability: Doubles) -> list[Worded]:
         row, user = self._spoken
-        sure, best = probability.max(axis=1) >= _SURE, probability.argmax(axis=1)
+        chance, best = probability.max(axis=1), probability.argmax(axis=1)
+        sure = chance >= _SURE
         voice = np.ones(len(sure))
         if len(row):
             of_sure = sure[row]
@@ -86,7 +87,7 @@ class TranslatedIntents:
             sure = sure & (people > 0)
         chosen = np.flatnonzero(sure)
         chosen = chosen[:: max(1, len(chosen) // _MOST_TAUGHT)]
-        weight = probability.max(axis=1) * voice
+        weight = chance * voice
         return [Worded(self._wordings[i], self._intents[best[i]], float(weight[i])) for i in chosen.tolist()]
 
     def _told(

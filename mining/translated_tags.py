@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mining.slot_evidence import OUTSIDE, Sighting, Tagging, Tags
+from mining.slot_evidence import OUTSIDE, Sighting, Tagging
 from mining.translations import Translations
 from schemas.normalise import is_unspaced
 from schemas.segmentation import Segmenter
@@ -104,6 +104,3 @@ def joined(tokens: Sequence[str]) -> str:
             parts.append(" ")
         parts.append(token)
     return "".join(parts)
-
-
-__all__ = ["SURE", "UNSURE", "Tags", "TranslatedTags", "joined"]

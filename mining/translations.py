@@ -99,11 +99,7 @@ class Side:
     @classmethod
     def of(cls, said: Sequence[Worded], others: Iterable[Sequence[str]]) -> Side:
         """Args: others: sentences whose words are known as well, after those of the utterances."""
-        counted = Counter[str]()
-        for one in said:
-            counted.update(dict.fromkeys(one.words, 0))
-            for word in one.words:
-                counted[word] += 1
+        counted = Counter(word for one in said for word in one.words)
         beside = Counter(word for words in others for word in words if word not in counted)
         ranked = sorted(counted, key=lambda w: (-counted[w], w)) + sorted(beside, key=lambda w: (-beside[w], w))
         names = ("", *ranked[:_MOST_WORDS])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from benchmarks.baselines import Log, accepted_only, majority, marupa
+from benchmarks.baselines import Log, accepted_only, majority, marupa, publish_labels
 from benchmarks.budget import Meant, substituted
+from jobs.pipeline import STEPS
 from retrain.data import Example
+from schemas.lake import Lake
 from schemas.normalise import formulation_id, normalise
 from schemas.predictor import Slot
 from schemas.settings import Settings
@@ -85,3 +88,11 @@ def test_the_budget_puts_the_truth_in_stage_by_stage() -> None:
     for line, source in ((2, "contested"), (3, "pseudo_label")):
         there = [e for e in substituted([*rows, divided], truth, line, 5) if e.utterance == divided.utterance]
         assert [e.source for e in there] == [source]
+
+
+def test_labels_that_stand_in_for_the_steps_have_all_that_the_next_step_reads_of_it(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake").open(create=True)
+    publish_labels(lake, [])
+    written = {table.name for table in STEPS["pseudo_labels"].writes}
+    assert {name: list(lake.rows(name, ["locale"])) for name in written} == {name: [] for name in written}
+    assert written & set(STEPS["training_sets"].reads) == {"pseudo_labels", "translations"}

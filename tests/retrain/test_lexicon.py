@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from toy_language import snapshot_row, toy_rows, toy_settings
 
+from retrain.data import read_translations
 from retrain.lexicon import (
     _DIAGONAL,
     _ITERATIONS,
@@ -18,7 +21,11 @@ from retrain.lexicon import (
     learn_lexicon,
     read_lexicon,
 )
+from retrain.tables import append_rows
+from retrain.train import train
+from schemas.annotated import write_annotated
 from schemas.errors import InputError
+from schemas.lake import Lake, Manifest
 from schemas.segmentation import Segmenter
 
 PLANTED = {f"word{i:02d}": f"neno{(7 * i) % 60:02d}" for i in range(60)}
@@ -145,3 +152,28 @@ def test_what_a_log_says_of_words_stands_in_the_place_of_what_parallel_text_said
     assert revised.target_words == ("cheza", "kengele", "saa", "wimbo")
     assert revised.counts == lexicon.counts
     assert revised.fingerprint != lexicon.fingerprint == lexicon.revised({}).fingerprint
+
+
+def test_training_takes_the_translations_of_its_snapshot(lake: Lake, tmp_path: Path) -> None:
+    gold = tmp_path / "en-US.jsonl"
+    write_annotated(gold, [e.annotated for e in toy_rows(60, 1)])
+    rows = [replace(e, split="train") for e in toy_rows(40, 2, "xx-XX")]
+    examples = append_rows(lake, "training_sets", [snapshot_row("s1", i, e) for i, e in enumerate(rows)])
+    row = {
+        "snapshot_id": "s1",
+        "locale": "xx-XX",
+        "word": "play",
+        "translation": "cheza",
+        "agreement": 0.5,
+        "run_id": "r",
+    }
+    others = [row | {"snapshot_id": "s0", "word": "old"}, row | {"locale": "de-DE", "word": "far"}]
+    said = append_rows(lake, "training_translations", [row, *others, row | {"translation": "piga", "agreement": 0.9}])
+    lake.publish(Manifest("training_sets", "r", {}, {"training_sets": examples}))
+    assert read_translations(lake, "s1", "xx-XX") == {}  # of an older program
+    lake.publish(Manifest("training_sets", "r", {}, {"training_sets": examples, "training_translations": said}))
+    assert read_translations(lake, "s1", "xx-XX") == {"play": [("piga", 0.9), ("cheza", 0.5)]}
+    settings = toy_settings(gold=[gold], pretrain_epochs=1)
+    made = train(settings, lake, snapshot_id="s1", epochs=1)
+    assert made.parameters["translations"] == "1"
+    assert "piga" in made.predictor.vocabulary.words
