@@ -12,8 +12,8 @@ hidden intent:
   probability `_MEMBER`. For a wording of no large community stand, in the community's place,
 - near wordings: as rephrases, with the probability that wordings so near agree, which is fitted to pairs of sure ones;
 - annotated utterances that are near, in any language, to a power that was chosen on logs (`_ANNOTATED`);
-- the translations of its words, which are learnt of the surest wordings and then heard for all of them, as often as
-  `_PASSES` (`mining.translated_intents`), to such a power (`_TRANSLATED`);
+- the translations of its words, which are learnt of the surest wordings of other communities, as often as `_PASSES`
+  (`mining.translated_intents`), to such a power (`_TRANSLATED`);
 - the champion's guesses and the near wordings, both of them one model's and one encoder's view of many wordings alike,
   to a power that was chosen on logs, too (`_VIEW`; `_OWN_VIEW` of a wording's own guesses beside its community's).
 
@@ -41,6 +41,7 @@ _MOST = 8.0  # near wordings, weighted by agreement, that count in full
 _VIEW = 0.4  # power of the champion's guesses and of near wordings: one view of many wordings errs alike
 _ANNOTATED, _UNSAID = 0.3, 0.01  # power of what near annotated utterances say; what they leave to any other intent
 _TRANSLATED, _PASSES = 0.5, 3  # power of what translations say, and how often they are learnt anew
+_PARTS = 4  # of the wordings, which teach each other translations
 _MEMBER = 0.9  # probability that a wording means what its community does
 _OWN_VIEW = 0.2  # power of a wording's own guesses beside its community's, in which they are
 _CHUNK = 100_000  # edges at once
@@ -115,6 +116,17 @@ def _softmax(scores: Floats) -> Floats:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
+def _parts(label: Ints) -> Ints:
+    """Rows in `_PARTS` parts of about one size, no community in two of them: the largest communities first, each to
+    the part that has least. O(rows) time."""
+    size = np.bincount(label)
+    part, filled = np.zeros(len(size), dtype=np.int64), np.zeros(_PARTS)
+    for one in np.argsort(-size, kind="stable").tolist():
+        part[one] = int(filled.argmin())
+        filled[part[one]] += size[one]
+    return part[label]
+
+
 def intent_posterior(
     guesses: Floats,
     served: tuple[Sequence[int] | Ints, Sequence[int] | Ints, Sequence[float] | Floats],
@@ -122,7 +134,7 @@ def intent_posterior(
     near: tuple[Ints, Ints, Floats],
     annotated: Floats | None = None,
     spoken: tuple[Ints, Ints] = (_NOBODY, _NOBODY),
-    translate: Callable[[Floats], Floats | None] | None = None,
+    translate: Callable[[Floats, Ints], Floats | None] | None = None,
 ) -> IntentPosterior:
     """The posterior of every wording of one locale.
 
@@ -135,8 +147,8 @@ def intent_posterior(
         annotated: n x intents, what near annotated utterances say (`mining.gold_neighbours`); a row of zeros says
             nothing, and so does None.
         spoken: row and number of a user who said it, each pair once: nobody owns a community (`mining.wishes.voices`).
-        translate: gives of a posterior what translations that are learnt with it say, n x intents; a row of zeros says
-            nothing, and so does None.
+        translate: gives of a posterior, and of each row's part, what translations say that the other parts' surest rows
+            teach, n x intents; a row of zeros says nothing, and so does None.
 
     Cost: O(links x intents) time, in numpy; memory of ten n x intents tables of doubles (5 GB a million rows at 60).
     """
@@ -174,8 +186,9 @@ def intent_posterior(
         return IntentPosterior(_softmax(score), agreement, found)
 
     found = believed(None)
+    part = _parts(partitions.labels[0])
     for _ in range(_PASSES if translate else 0):
-        translated = translate(found.probability) if translate else None
+        translated = translate(found.probability, part) if translate else None
         if translated is not None:
             found = believed(translated)
     return found

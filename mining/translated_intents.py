@@ -4,10 +4,11 @@ the mature language.
 Which words say which is learnt of the wordings whose intent is sure, and tells of those that nobody understood: a wish
 of which no model knows a word but "kesho" and "saa nane" is rather an alarm than a joke. The more wordings are sure,
 the more words are known, so a posterior asks again and again (`mining.intent_posterior`), as self-training does, but
-with the words of annotated utterances between.
+with the words of annotated utterances between. No wording is told by what it taught, nor by what its community did: a
+wish that was named wrong would teach its own words, and hear from them that it was named well.
 
-Source: the mixture of `mining.translations`; Ravi & Knight 2011, "Deciphering Foreign Language" (translation models
-learnt without parallel text).
+Sources: the mixture of `mining.translations`; Ravi & Knight 2011, "Deciphering Foreign Language" (translation models
+learnt without parallel text); Stone 1974, "Cross-Validatory Choice and Assessment of Statistical Predictions".
 """
 
 from __future__ import annotations
@@ -54,29 +55,36 @@ class TranslatedIntents:
         self._mature = Side.of(mature, (one for one, _ in self._known))
         self._wordings, self._intents, self._spoken = wordings, intents, spoken
 
-    def __call__(self, probability: Doubles) -> Doubles | None:
+    def __call__(self, probability: Doubles, part: Ints) -> Doubles | None:
         """What the translations that this posterior teaches say: n x intents, rows summing to 1, or of zeros where no
         word is known; None where nothing is sure.
 
-        Cost: half of `mining.translations.learn_translations`, and O(annotated utterances x words of all rows).
-        """
-        taught = self._taught(probability)
-        if not taught or not self._mature.rows:
-            return None
-        launch = Side.of(taught, (other for _, other in self._known))
-        said = said_as(self._mature, launch, self._known)
-        said = ((1 - _USUAL) * said + _USUAL * launch.usual).astype(np.float32)
-        number = {word: i for i, word in enumerate(launch.names)}
-        told = np.zeros(probability.shape)
-        for first in range(0, len(told), _CHUNK):
-            rows = slice(first, first + _CHUNK)
-            told[rows] = self._told(self._wordings[rows], launch, number, said)
-        return told
+        Args:
+            part: of each row, numbered from 0. A part is told by what the others teach; where there is one alone,
+                nothing is.
 
-    def _taught(self, probability: Doubles) -> list[Worded]:
+        Cost: for each part half of `mining.translations.learn_translations`, and O(annotated utterances x words of its
+        rows).
+        """
+        told, some = np.zeros(probability.shape), False
+        for number in range(int(part.max(initial=-1)) + 1):
+            taught = self._taught(probability, part != number)
+            if not taught or not self._mature.rows:
+                continue
+            launch = Side.of(taught, (other for _, other in self._known))
+            said = said_as(self._mature, launch, self._known)
+            said = ((1 - _USUAL) * said + _USUAL * launch.usual).astype(np.float32)
+            rows, some = np.flatnonzero(part == number), True
+            for first in range(0, len(rows), _CHUNK):
+                chunk = rows[first : first + _CHUNK]
+                told[chunk] = self._told([self._wordings[i] for i in chunk.tolist()], launch, said)
+        return told if some else None
+
+    def _taught(self, probability: Doubles, may: NDArray[np.bool_]) -> list[Worded]:
+        """The rows that teach, of those that may."""
         row, user = self._spoken
         chance, best = probability.max(axis=1), probability.argmax(axis=1)
-        sure = chance >= _SURE
+        sure = (chance >= _SURE) & may
         voice = np.ones(len(sure))
         if len(row):
             of_sure = sure[row]
@@ -90,9 +98,8 @@ class TranslatedIntents:
         weight = chance * voice
         return [Worded(self._wordings[i], self._intents[best[i]], float(weight[i])) for i in chosen.tolist()]
 
-    def _told(
-        self, wordings: Sequence[tuple[str, ...]], launch: Side, number: dict[str, int], said: NDArray[np.float32]
-    ) -> Doubles:
+    def _told(self, wordings: Sequence[tuple[str, ...]], launch: Side, said: NDArray[np.float32]) -> Doubles:
+        number = {word: i for i, word in enumerate(launch.names)}
         row, column = [], []
         for i, words in enumerate(wordings):
             known = [number[word] for word in words if word in number]

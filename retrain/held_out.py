@@ -31,7 +31,8 @@ _SHIFTS = np.linspace(-4, 4, 81)  # nats
 _SPREAD = 1.0  # of the shift, believed
 _RESAMPLES = 300
 _SUREST = 1e-5
-_BETWEEN = 0.75  # where between its bounds the challenger's share of right answers is taken to lie
+_DOUBTED = 3.0  # tries that served another intent than the challenger's, believed beforehand
+_BETWEEN = 0.6  # where between its bounds the challenger's share of right answers is taken to lie
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,7 @@ class _Wording:
     expected: list[float] = field(default_factory=list)
     found: list[float] = field(default_factory=list)
     held_out: int = 0
-    agreed: float = 0.0
-    known: float = 0.0
+    instead: Floats = field(default_factory=lambda: np.zeros(5))
 
 
 def _nats(probability: float) -> float:
@@ -80,8 +80,9 @@ def _wordings(rows: Sequence[Example], champion: Mapping[str, str], challenger: 
         mine.expected.append(_nats(turn["expected"][0].weight))
         mine.found.append(_nats(served.weight))
         for instead in turn.get("rephrased", ()):
-            mine.agreed += instead.weight * (instead.intent == challenger[text])
-            mine.known += instead.weight * (instead.intent != champion[text])
+            if instead.intent != champion[text]:
+                w, agrees = instead.weight, float(instead.intent == challenger[text])
+                mine.instead += (1.0, w, w * w, agrees, agrees * w)
     return [found[text] for text in sorted(found)]
 
 
@@ -121,6 +122,24 @@ def estimate(
     return found
 
 
+def _agreement(n: float, weight: float, square: float, agreed: float, both: float) -> float:
+    """How often the challenger says the intent of a try that served and meant the same, 0 to 1.
+
+    Args:
+        n, weight, square: tries, and the sums of their weights and of the squares of these.
+        agreed, both: tries whose intent the challenger says, and the sum of their weights.
+
+    A try of weight w is such a try with probability w, and if it is none the challenger says its intent at a rate of
+    its own. Both rates by least squares. Cost: O(1).
+    """
+    n, weight, square = n + _DOUBTED, weight + _DOUBTED, square + _DOUBTED
+    spread = n * square - weight**2
+    slope = (n * both - weight * agreed) / spread if spread > 1e-9 else both / square
+    other = max((agreed - slope * weight) / n, 0.0)
+    slope = slope if other > 0 else both / square
+    return float(np.clip(other + max(slope, 0.0), 0.0, 1.0))
+
+
 def _estimate(wordings: Sequence[_Wording], served_if_right: float, random: np.random.Generator) -> Estimate:
     turns = np.array([len(w.found) for w in wordings], dtype=np.float64)
     differs = np.array([w.differs for w in wordings])
@@ -130,7 +149,7 @@ def _estimate(wordings: Sequence[_Wording], served_if_right: float, random: np.r
     share = 1 / (1 + np.exp(-(before[:, None] + _SHIFTS)))
     likelihood = np.log1p(share * np.expm1(after - before)[:, None])  # of a wording, by the shift
     served = turns[:, None] / (1 + np.exp(-(after[:, None] + _SHIFTS)))
-    agreed, known = (np.array([getattr(w, name) for w in wordings]) for name in ("agreed", "known"))
+    instead = np.array([w.instead for w in wordings])
     believed = _SHIFTS**2 / (2 * _SPREAD**2)
 
     def gain(times: Floats) -> float:
@@ -140,9 +159,10 @@ def _estimate(wordings: Sequence[_Wording], served_if_right: float, random: np.r
             return 0.0
         best = int(np.argmax(apart @ likelihood - believed))
         right = min(float(apart @ served[:, best]) / n / served_if_right, 1.0)
-        least = float(apart @ agreed) / n
-        most = (1 - right) * float(apart @ agreed) / max(float(apart @ known), 1e-9)
-        taken = least + _BETWEEN * (max(most, least) - least)
+        tries = apart @ instead
+        rightly = _agreement(*map(float, tries))
+        least, most = rightly * min(float(tries[1]) / n, 1 - right), rightly * (1 - right)
+        taken = least + _BETWEEN * (most - least)
         return float((taken - right) * n / (times @ turns))
 
     draws = random.multinomial(len(wordings), np.full(len(wordings), 1 / len(wordings)), _RESAMPLES)
