@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 import pyarrow as pa
@@ -33,7 +34,7 @@ from jobs.votes import spoken_alone
 from schemas.annotated import Annotated, read_annotated
 from schemas.errors import InputError
 from schemas.normalise import formulation_id, normalise
-from schemas.training_tables import TRAINING_PAIRS, TRAINING_SETS, TRAINING_TRANSLATIONS
+from schemas.training_tables import NO_ANSWER, TRAINING_PAIRS, TRAINING_SETS, TRAINING_TRANSLATIONS
 
 _DEV_IN = 20  # one cluster in so many steers the training and trains nothing
 _OF_VOTERS = 50_000  # turns of voters that judge, at most: a sample of wordings by hash
@@ -139,18 +140,21 @@ def _hash(*parts: str | Column) -> Column:
 
 
 def _judged(run: Run, teaching: DataFrame, locale: str) -> DataFrame:
-    """Turns that may judge a challenger which is trained on this snapshot, with `stratum` and whose they are (`judge`).
+    """Turns that may judge a challenger which is trained on this snapshot, with `stratum`, whose they are (`judge`) and
+    whether they were `answered`.
 
     Held-out users' turns, and voters' turns in wordings that teach nothing: all of them, or those of a sample of
-    wordings.
+    wordings. Answered are those that were carried out; the others are those that nothing was made of.
 
     Args:
         teaching: formulation_id of the wordings that gold, the log or a pair says something of.
     """
     turns = run.read("turns").where((F.col("locale") == locale) & (F.col("text") != "") & F.col("heard"))
     answered = spoken_alone(turns.where("interpretation is not null and response = 'completed'"))
+    unanswered = turns.where("interpretation is null and response = 'no_match'")
     labelled = teaching.distinct().withColumn("stratum", F.lit("labelled"))
-    told = answered.join(labelled, "formulation_id", "left").withColumn(
+    told = answered.withColumn("answered", F.lit(True)).unionByName(unanswered.withColumn("answered", F.lit(False)))
+    told = told.join(labelled, "formulation_id", "left").withColumn(
         "stratum", F.coalesce("stratum", F.lit("unlabelled"))
     )
     voters = run.rows("turns", (pc.field("locale") == locale) & OF_VOTERS)
@@ -158,15 +162,16 @@ def _judged(run: Run, teaching: DataFrame, locale: str) -> DataFrame:
     chosen = F.conv(F.substring("formulation_id", 1, 8), 16, 10).cast("long") % max(one_in, 1) == 0
     judge = F.when(F.col("held_out"), "held_out").when((F.col("stratum") == "unlabelled") & chosen, "voter")
     judging = told.withColumn("judge", judge).where("judge is not null")
-    return judging.select("interaction_id", "utterance", "interpretation", "evidence", "stratum", "judge")
+    return judging.select("interaction_id", "utterance", "interpretation", "evidence", "stratum", "judge", "answered")
 
 
 def _gate_rows(run: Run, judged: DataFrame, locale: str) -> DataFrame:
     """What users' turns say of an answer, for `retrain.held_out.estimate`.
 
-    Of each turn that may judge, the probability that its answer served, before (`expected`) and after (`held_out`,
-    `voter`) its users went on; of a reworded one what the target got, and the probability that it meant the same and
-    served (`rephrased`). Slots of a rephrase belong to the target's wording, so gate rows tell the intent alone.
+    Of each answered turn that may judge, the probability that its answer served, before (`expected`) and after
+    (`held_out`, `voter`) its users went on; of one that was not answered, whose it is (`held_out`, `voter`), with the
+    intent ''; of a reworded one what the target got, and the probability that it meant the same and served
+    (`rephrased`). Slots of a rephrase belong to the target's wording, so gate rows tell the intent alone.
     """
 
     def served(pieces: str) -> Column:
@@ -176,9 +181,11 @@ def _gate_rows(run: Run, judged: DataFrame, locale: str) -> DataFrame:
     beforehand = "filter(evidence, e -> e.name in ('answer', 'intent'))"
     shape = ("interaction_id", "utterance", F.col("interpretation.intent").alias("intent"), "stratum")
     rows = [
-        judged.select(*shape, served(pieces).alias("weight"), source.alias("source"))
+        judged.where("answered").select(*shape, served(pieces).alias("weight"), source.alias("source"))
         for source, pieces in ((F.lit("expected"), beforehand), (F.col("judge"), "evidence"))
     ]
+    nothing = (F.lit(NO_ANSWER).alias("intent"), F.lit(0.0).alias("weight"), F.col("judge").alias("source"))
+    rows.append(judged.where("not answered").select("interaction_id", "utterance", "stratum", *nothing))
     pairs = run.read("rephrase_pairs").where("kind = 'rephrase' and target_interpretation is not null")
     of_judged = judged.select("interaction_id", "stratum")
     instead = (
@@ -194,7 +201,7 @@ def _gate_rows(run: Run, judged: DataFrame, locale: str) -> DataFrame:
             F.lit("rephrased").alias("source"),
         )
     )
-    every = rows[0].unionByName(rows[1]).unionByName(instead)
+    every = reduce(DataFrame.unionByName, [*rows, instead])
     return every.select(
         _hash("interaction_id", "intent", "source").alias("example_id"),
         F.lit(locale).alias("locale"),
@@ -238,7 +245,7 @@ def _run(run: Run) -> None:
     pairs = run.keep(pairs_of(run, locale, every, in_dev))
     paired = pairs.select(F.explode(F.array("left_id", "right_id")).alias("formulation_id"))
     teaching = labels.select("formulation_id").union(divided.select("formulation_id")).union(of_gold).union(paired)
-    judged = run.keep(_judged(run, teaching, locale))  # read by three frames of gate rows
+    judged = run.keep(_judged(run, teaching, locale))  # read by four frames of gate rows
     mined = _labelled(run, labels, of_gold).unionByName(_contested(run, divided, of_gold))
     rows = gold_rows.unionByName(mined).unionByName(_gate_rows(run, judged, locale))
     rows = rows.withColumn("snapshot_id", F.lit(run.run_id))

@@ -12,18 +12,24 @@ departs where the champion's answer is doubtful, so that share is fitted to thos
 expected of them beforehand. How often the challenger would have been right is bounded by what users said instead: at
 least as often as a try that served got its answer, at most that share among all turns whose outcome is known (Manski
 1990). The lower bound is far off, since few tries are followed by one that served; a point nearer the upper one is
-taken, which measured still errs against change (docs/gate.md).
+taken. Of turns that the assistant made nothing of, how much oftener the challenger says the intent of a try that served
+than the champion does. Measured, both err against change (docs/gate.md).
+
+Which tries served is known with a probability, and those that did not say nothing of a model: what is seen of tries is
+regressed on it, as a weighted mean would count them as disagreement (attenuation: Carroll et al. 2006, "Measurement
+Error in Nonlinear Models").
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrain.data import Example
+from schemas.training_tables import NO_ANSWER
 
 Floats = NDArray[np.float64]
 
@@ -47,15 +53,26 @@ class Estimate:
 
 @dataclass
 class _Wording:
-    """The turns of one wording: what was expected and found of each (nats that it served), how many were held-out
-    users', and what was said then."""
+    """The turns of one wording that were answered, or those that were not.
+
+    Args:
+        differs: the models do, on it.
+        expected, found: of each answered turn, nats that it served, before and after its user went on.
+        turns, held_out: all, and held-out users'.
+        champion, challenger: sums over what was said instead (`_sums`): whether the champion says its intent, and
+            whether the challenger does; of an answered turn the second alone, of tries with another intent than its
+            answer's.
+    """
 
     stratum: str
+    answered: bool
     differs: bool
     expected: list[float] = field(default_factory=list)
     found: list[float] = field(default_factory=list)
+    turns: int = 0
     held_out: int = 0
-    instead: Floats = field(default_factory=lambda: np.zeros(5))
+    champion: Floats = field(default_factory=lambda: np.zeros(5))
+    challenger: Floats = field(default_factory=lambda: np.zeros(5))
 
 
 def _nats(probability: float) -> float:
@@ -63,27 +80,36 @@ def _nats(probability: float) -> float:
     return float(np.log(p) - np.log1p(-p))
 
 
+def _sums(weight: float, agrees: bool) -> Floats:
+    """What a line through tries takes of one: 1, its weight and the square of that, what is seen, and both."""
+    return np.array([1.0, weight, weight * weight, agrees, agrees * weight])
+
+
 def _wordings(rows: Sequence[Example], champion: Mapping[str, str], challenger: Mapping[str, str]) -> list[_Wording]:
     turns: dict[str, dict[str, list[Example]]] = {}
     for row in rows:
         turns.setdefault(row.group or row.utterance, {}).setdefault(row.source, []).append(row)
-    found: dict[str, _Wording] = {}
+    found: dict[tuple[str, bool], _Wording] = {}
     for turn in turns.values():
         after = turn.get("held_out") or turn.get("voter")
-        if not after or "expected" not in turn:
+        if not after:
             continue
         served, text = after[0], after[0].utterance
-        if served.intent != champion[text]:
+        answered, old, new = served.intent != NO_ANSWER, champion[text], challenger[text]
+        if answered and (served.intent != old or "expected" not in turn):
             continue  # answered by a model that is no more
-        mine = found.setdefault(text, _Wording(served.stratum, champion[text] != challenger[text]))
+        mine = found.setdefault((text, answered), _Wording(served.stratum, answered, old != new))
+        mine.turns += 1
         mine.held_out += "held_out" in turn
-        mine.expected.append(_nats(turn["expected"][0].weight))
-        mine.found.append(_nats(served.weight))
+        if answered:
+            mine.expected.append(_nats(turn["expected"][0].weight))
+            mine.found.append(_nats(served.weight))
         for instead in turn.get("rephrased", ()):
-            if instead.intent != champion[text]:
-                w, agrees = instead.weight, float(instead.intent == challenger[text])
-                mine.instead += (1.0, w, w * w, agrees, agrees * w)
-    return [found[text] for text in sorted(found)]
+            if not answered:
+                mine.champion += _sums(instead.weight, instead.intent == old)
+            if not answered or instead.intent != old:
+                mine.challenger += _sums(instead.weight, instead.intent == new)
+    return [found[key] for key in sorted(found)]
 
 
 def estimate(
@@ -96,10 +122,10 @@ def estimate(
     """Both models' intent accuracy on users' turns.
 
     Args:
-        rows: of the gate split. Of each answered turn (`group`): `expected`, the probability that the answer served
-            before seeing how its users went on; `held_out` or `voter`, by whose turn it is, the same after it;
-            `rephrased`, what was said instead, with the probability that it served and meant the same. Strata
-            (`stratum`) are estimated apart.
+        rows: of the gate split. Of each turn (`group`): `held_out` or `voter`, by whose it is, with the probability
+            that the answer served, or with the intent `NO_ANSWER`; of an answered one `expected`, the same before
+            seeing how its user went on; `rephrased`, what was said instead, with the probability that it served and
+            meant the same. Strata (`stratum`), answered and unanswered turns are estimated apart.
         champion, challenger: answers by utterance.
         served_if_right: how often an answer with the right intent serves.
         seed: of the bootstrap over wordings, 300 draws.
@@ -110,38 +136,47 @@ def estimate(
     wordings = _wordings(rows, champion, challenger)
     sampled = sum(w.held_out for w in wordings)
     found, random = Estimate(0.0, 0.0, np.zeros(_RESAMPLES), 0), np.random.default_rng(seed)
-    for stratum in sorted({w.stratum for w in wordings}):
-        of_it = [w for w in wordings if w.stratum == stratum]
+    for stratum, answered in sorted({(w.stratum, w.answered) for w in wordings}):
+        of_it = [w for w in wordings if (w.stratum, w.answered) == (stratum, answered)]
         share = sum(w.held_out for w in of_it) / max(sampled, 1)
         if share:
-            one = _estimate(of_it, served_if_right, random)
+            right, gain = _of_answered(of_it, served_if_right) if answered else _of_unanswered(of_it)
+            draws = random.multinomial(len(of_it), np.full(len(of_it), 1 / len(of_it)), _RESAMPLES)
             found = Estimate(
-                found.champion + share * one.champion, found.gain + share * one.gain,
-                found.resampled + share * one.resampled, found.turns + one.turns,
-            )  # fmt: skip
+                found.champion + share * right,
+                found.gain + share * gain(np.ones(len(of_it))),
+                found.resampled + share * np.array([gain(times.astype(np.float64)) for times in draws]),
+                found.turns + sum(w.turns for w in of_it),
+            )
     return found
 
 
-def _agreement(n: float, weight: float, square: float, agreed: float, both: float) -> float:
-    """How often the challenger says the intent of a try that served and meant the same, 0 to 1.
-
-    Args:
-        n, weight, square: tries, and the sums of their weights and of the squares of these.
-        agreed, both: tries whose intent the challenger says, and the sum of their weights.
-
-    A try of weight w is such a try with probability w, and if it is none the challenger says its intent at a rate of
-    its own. Both rates by least squares. Cost: O(1).
-    """
+def _line(n: float, weight: float, square: float, seen: float, both: float) -> tuple[float, float]:
+    """What is seen of tries as a line over their weight, by least squares: at 0, and its slope. Args: as `_sums`."""
     n, weight, square = n + _DOUBTED, weight + _DOUBTED, square + _DOUBTED
     spread = n * square - weight**2
-    slope = (n * both - weight * agreed) / spread if spread > 1e-9 else both / square
-    other = max((agreed - slope * weight) / n, 0.0)
-    slope = slope if other > 0 else both / square
-    return float(np.clip(other + max(slope, 0.0), 0.0, 1.0))
+    slope = (n * both - weight * seen) / spread if spread > 1e-9 else both / square
+    return (seen - slope * weight) / n, slope
 
 
-def _estimate(wordings: Sequence[_Wording], served_if_right: float, random: np.random.Generator) -> Estimate:
-    turns = np.array([len(w.found) for w in wordings], dtype=np.float64)
+def _agreement(sums: Floats) -> float:
+    """How often a model says the intent of a try that served and meant the same, 0 to 1.
+
+    Args:
+        sums: of tries, `_sums` of whether the model says their intent.
+
+    A try of weight w is such a try with probability w; of one that is not the model says the intent at another rate.
+    Both rates come from the line through all tries.
+    """
+    base, slope = _line(*map(float, sums))
+    if base < 0:
+        base, slope = 0.0, float(sums[4]) / (float(sums[2]) + _DOUBTED)
+    return float(np.clip(base + max(slope, 0.0), 0.0, 1.0))
+
+
+def _of_answered(wordings: Sequence[_Wording], served_if_right: float) -> tuple[float, Callable[[Floats], float]]:
+    """The champion's accuracy, and the challenger's gain where each wording is seen so many times."""
+    turns = np.array([w.turns for w in wordings], dtype=np.float64)
     differs = np.array([w.differs for w in wordings])
     before, after = (
         np.array([np.mean(x) for x in part]) for part in zip(*((w.expected, w.found) for w in wordings), strict=True)
@@ -149,7 +184,7 @@ def _estimate(wordings: Sequence[_Wording], served_if_right: float, random: np.r
     share = 1 / (1 + np.exp(-(before[:, None] + _SHIFTS)))
     likelihood = np.log1p(share * np.expm1(after - before)[:, None])  # of a wording, by the shift
     served = turns[:, None] / (1 + np.exp(-(after[:, None] + _SHIFTS)))
-    instead = np.array([w.instead for w in wordings])
+    instead = np.array([w.challenger for w in wordings])
     believed = _SHIFTS**2 / (2 * _SPREAD**2)
 
     def gain(times: Floats) -> float:
@@ -160,15 +195,27 @@ def _estimate(wordings: Sequence[_Wording], served_if_right: float, random: np.r
         best = int(np.argmax(apart @ likelihood - believed))
         right = min(float(apart @ served[:, best]) / n / served_if_right, 1.0)
         tries = apart @ instead
-        rightly = _agreement(*map(float, tries))
-        least, most = rightly * min(float(tries[1]) / n, 1 - right), rightly * (1 - right)
-        taken = least + _BETWEEN * (most - least)
-        return float((taken - right) * n / (times @ turns))
+        agreed = _agreement(tries)
+        least, most = agreed * min(float(tries[1]) / n, 1 - right), agreed * (1 - right)
+        return float((least + _BETWEEN * (most - least) - right) * n / (times @ turns))
 
-    draws = random.multinomial(len(wordings), np.full(len(wordings), 1 / len(wordings)), _RESAMPLES)
     unshifted = int(np.argmin(np.abs(_SHIFTS)))
-    mean = float(served[:, unshifted].sum() / turns.sum())
-    return Estimate(
-        min(mean / served_if_right, 1.0), gain(np.ones(len(wordings))),
-        np.array([gain(times.astype(np.float64)) for times in draws]), int(turns.sum()),
-    )  # fmt: skip
+    return min(float(served[:, unshifted].sum() / turns.sum()) / served_if_right, 1.0), gain
+
+
+def _of_unanswered(wordings: Sequence[_Wording]) -> tuple[float, Callable[[Floats], float]]:
+    """The same of turns that the assistant made nothing of: how much oftener the challenger says the intent of what
+    was said instead and served."""
+    turns = np.array([w.turns for w in wordings], dtype=np.float64)
+    differs = np.array([w.differs for w in wordings])
+    champion, challenger = (np.array([getattr(w, name) for w in wordings]) for name in ("champion", "challenger"))
+    apart = champion.copy()
+    apart[:, 3:] = (challenger - champion)[:, 3:]
+
+    def gain(times: Floats) -> float:
+        here = times * differs
+        ahead = sum(_line(*map(float, here @ apart)))
+        return float(_BETWEEN * np.clip(ahead, -1, 1) * (here @ turns) / (times @ turns))
+
+    # What did not serve is rather the champion's own mistake again: its line may fall.
+    return float(_BETWEEN * np.clip(sum(_line(*map(float, champion.sum(axis=0)))), 0, 1)), gain

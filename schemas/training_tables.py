@@ -8,6 +8,8 @@ from schemas.columns import INTENTS, LOCALE, RUN_ID, SLOTS, TAGS, TIME, Column, 
 
 _S, _F, _L, _B = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 
+NO_ANSWER = ""  # the intent of gate rows of turns that the assistant made nothing of
+
 TRAINING_SETS = Table(
     "training_sets",
     "one example of one frozen snapshot",
@@ -24,7 +26,7 @@ TRAINING_SETS = Table(
             "gold, pseudo_label or contested; of gate rows expected, held_out, voter or rephrased: `retrain.held_out`",
         ),
         Column("utterance", _S, "text"),
-        Column("intent", _S, "label"),
+        Column("intent", _S, "label; '' in gate rows of turns that were not answered"),
         Column("intents", INTENTS, "of a contested wording, its whole distribution: a soft target", True),
         Column("slots", SLOTS, "spans, or null where they are open", True),
         Column(

@@ -13,7 +13,7 @@ from toy_language import snapshot_row, toy_rows, toy_settings, trained
 from retrain import registry
 from retrain.data import Example
 from retrain.gate import Verdict, decide, decide_on_turns, gate
-from retrain.held_out import _DOUBTED, _agreement, estimate
+from retrain.held_out import _DOUBTED, _agreement, _sums, estimate
 from retrain.predictor import TorchPredictor
 from retrain.tables import append_rows, read_table
 from schemas.annotated import write_annotated
@@ -21,6 +21,7 @@ from schemas.errors import InputError, RefusedError
 from schemas.lake import Lake, Manifest
 from schemas.predictor import Interpretation, Prediction
 from schemas.settings import GateSettings
+from schemas.training_tables import NO_ANSWER
 
 N = 1000
 ROWS = [Example(str(i), "xx-XX", "a" if i % 3 else "b") for i in range(N)]
@@ -281,8 +282,7 @@ def test_agreement_is_the_line_through_the_tries(tries: list[tuple[float, bool]]
     """Least squares by numpy, with the doubted tries as rows, where the line needs no bounds."""
     told = [*tries, *[(1.0, False)] * int(_DOUBTED)]
     w, agreed = (np.array(column, dtype=float) for column in zip(*told, strict=True))
-    own = np.array([(1.0, w, w * w, float(a), a * w) for w, a in tries]).sum(axis=0)
-    found = _agreement(*map(float, own))
+    found = _agreement(sum(_sums(*one) for one in tries))
     assert 0 <= found <= 1
     (base, slope), *_ = np.linalg.lstsq(np.stack([np.ones_like(w), w], axis=1), agreed, rcond=None)
     if np.ptp(w) > 0.01 and base > 0 and slope > 0:
@@ -295,9 +295,55 @@ def test_a_try_that_did_not_serve_hides_no_gain() -> None:
     w = rng.beta(1, 9, 4000)
     right = rng.random(4000) < 0.7
     agreed = np.where(rng.random(4000) < w, right, rng.random(4000) < 0.02).astype(float)
-    own = np.stack([np.ones(4000), w, w * w, agreed, agreed * w], axis=1).sum(axis=0)
     assert agreed @ w / w.sum() < 0.3
-    assert _agreement(*map(float, own)) == pytest.approx(0.7, abs=0.08)
+    assert _agreement(sum(map(_sums, w, agreed))) == pytest.approx(0.7, abs=0.08)
+
+
+def _planted_silence(
+    seed: int, champion: float, challenger: float, turns: int = 4000
+) -> tuple[list[Example], dict[str, str], dict[str, str]]:
+    """Turns that nothing was made of, half of them reworded, a quarter of these answered: mostly wrongly, and then as
+    the champion would have answered the first wording, which it is as wrong about."""
+    rng = np.random.default_rng(seed)
+    rows, old, new = [], {}, {}
+    for i in range(turns):
+        gold, wrong, other = (int(k) for k in rng.integers(20, size=3))
+        name = f"t{i}"
+        old[name] = str(gold if rng.random() < champion else wrong)
+        new[name] = str(gold if rng.random() < challenger else other)
+        rows.append(Example(name, "xx-XX", NO_ANSWER, None, 0.0, "gate", "held_out", name))
+        if rng.random() < 0.125:
+            weight = float(rng.beta(0.4, 0.9))
+            said = gold if rng.random() < weight else int(old[name])
+            rows.append(Example(name, "xx-XX", str(said), None, weight, "gate", "rephrased", name))
+    return rows, old, new
+
+
+@pytest.mark.parametrize(("champion", "challenger"), [(0.1, 0.7), (0.3, 0.5), (0.4, 0.4), (0.5, 0.2)])
+def test_turns_without_an_answer_judge_by_what_served_later(champion: float, challenger: float) -> None:
+    found = []
+    for seed in range(4):
+        rows, old, new = _planted_silence(seed, champion, challenger)
+        found.append(estimate(rows, old, new, 0.4, seed))
+        assert found[-1].turns == 4000
+        assert decide_on_turns(Recites(new), Recites(old), rows, 0.4, GateSettings(), seed).passed is (
+            challenger - champion > 0.1
+        )
+    gain, true = float(np.mean([e.gain for e in found])), challenger - champion
+    assert min(0.4 * true, 1.2 * true) - 0.05 < gain < max(true, 0) + 0.03
+    assert float(np.mean([e.champion for e in found])) < champion + 0.1
+
+
+def test_answered_and_unanswered_turns_count_as_often_as_they_are() -> None:
+    kept, new, old, _ = _planted_turns(5, 0.5, 0.4)
+    silent, more_old, more_new = _planted_silence(6, 0.1, 0.7, 3000)
+    silent = [replace(e, utterance=f"s{e.utterance}", group=f"s{e.group}") for e in silent]
+    old |= {f"s{name}": intent for name, intent in more_old.items()}
+    new |= {f"s{name}": intent for name, intent in more_new.items()}
+    both = estimate(kept + silent, old, new, 0.4, 17)
+    apart = [estimate(rows, old, new, 0.4, 17) for rows in (kept, silent)]
+    assert both.turns == 1500 + 3000
+    assert both.gain == pytest.approx((1500 * apart[0].gain + 3000 * apart[1].gain) / 4500)
 
 
 def test_strata_are_weighted_by_held_out_turns_and_more_voters_only_sharpen() -> None:
