@@ -19,6 +19,7 @@ from jobs.lake import run_step
 from jobs.pipeline import STEPS
 from schemas.lake import Lake
 from schemas.normalise import formulation_id, normalise
+from schemas.training_tables import NO_ANSWER
 
 
 def snapshot(mined: Mined) -> list[dict[str, Any]]:
@@ -39,25 +40,28 @@ def test_gate_rows_are_turns_that_no_label_was_made_of(mined: Mined, tmp_path: P
     judges = {}
     for turn in mined.rows("turns"):
         said, text = turn["interpretation"], turn["utterance"]
-        if turn["locale"] != LOCALE or not (turn["text"] and turn["heard"]) or said is None:
+        if turn["locale"] != LOCALE or not (turn["text"] and turn["heard"]):
             continue
-        if turn["response"] != "completed":
+        if turn["response"] != ("no_match" if said is None else "completed"):
             continue
-        if any((s["start"], s["end"]) == (0, len(text)) for s in said["slots"]):
+        if said and any((s["start"], s["end"]) == (0, len(text)) for s in said["slots"]):
             continue
         stratum = "labelled" if turn["formulation_id"] in labelled else "unlabelled"
         if turn["held_out"] or stratum == "unlabelled":
             group = hashlib.sha256(turn["interaction_id"].encode()).hexdigest()[:16]
-            judges[group] = (text, stratum, "held_out" if turn["held_out"] else "voter")
-    assert {judge[1:] for judge in judges.values()} == {
-        ("labelled", "held_out"), ("unlabelled", "held_out"), ("unlabelled", "voter"),
+            judges[group] = (text, stratum, "held_out" if turn["held_out"] else "voter", said is not None)
+    assert {judge[1:] for judge in judges.values()} >= {
+        ("labelled", "held_out", True), ("unlabelled", "held_out", True), ("unlabelled", "voter", True),
+        ("labelled", "held_out", False),
     }  # fmt: skip
     assert {row["source"] for row in gate} == {"expected", "held_out", "voter", "rephrased"}
-    after = {r["group_id"]: (r["utterance"], r["stratum"], r["source"]) for r in gate
+    after = {r["group_id"]: (r["utterance"], r["stratum"], r["source"], r["intent"] != NO_ANSWER) for r in gate
              if r["source"] in ("held_out", "voter")}  # fmt: skip
     assert after == judges
     assert all((row["utterance"], row["stratum"]) == judges[row["group_id"]][:2] for row in gate)
-    assert Counter(r["group_id"] for r in gate if r["source"] == "expected") == Counter(list(judges))
+    answered = [group for group, judge in judges.items() if judge[3]]
+    assert Counter(r["group_id"] for r in gate if r["source"] == "expected") == Counter(answered)
+    assert {r["weight"] for r in gate if r["intent"] == NO_ANSWER} == {0.0}
 
 
 def test_contested_wordings_teach_their_distribution_and_judge_nothing(mined: Mined, tmp_path: Path) -> None:
