@@ -141,9 +141,11 @@ def fit(run: Run, staged: DataFrame, answers: DataFrame, mature: Mature) -> dict
             if row.locale != locale
             for slot in row.interpretation.slots
         ]
-        rates = heard_slots(sightings) | allowed_slots(row.signature for row in gold)
+        known = allowed_slots(row.signature for row in gold)
+        rates = heard_slots(sightings) | known
         translations, translated = _translations(run, locale, believed[locale], taught, mature)
-        model = fit_slots(in_frames([_translated(s, translated) for s in sightings] + taught), rates, fillers)
+        told = [_translated(s, translated) for s in sightings]
+        model = fit_slots(in_frames(told + taught), rates, fillers, held=known)
         by_intent: dict[str, list[Sighting]] = defaultdict(list)
         for s in taught:
             by_intent[s.intent].append(s)
