@@ -9,7 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from inspector import pairs_view, run_views
+from inspector import pairs_view, run_views, words_view
 from inspector.lake import Published, Search
 from schemas.errors import InputError
 
@@ -53,6 +53,7 @@ def main() -> None:
     views = {
         "Rephrase pairs": partial(pairs_view.draw, published, locale),
         "Pseudo-labels": partial(run_views.labels, published, locale),
+        "Words": partial(words_view.draw, published, locale),
         "Counts by stage": partial(run_views.stages, published),
         "Quarantine": partial(run_views.quarantine, published),
         "Models": partial(run_views.models, published, locale),

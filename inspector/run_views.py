@@ -1,4 +1,4 @@
-"""The other tabs: pseudo-labels, counts by stage, quarantine, and models."""
+"""Tabs beside the pairs: pseudo-labels, counts by stage, quarantine, and models."""
 
 from __future__ import annotations
 

@@ -161,7 +161,10 @@ def plant(path: Path) -> Lake:
             "why": "1 of 5",
         },
     ]
-    lake.publish(Manifest("pseudo_labels", "r1", {}, {"pseudo_labels": write(lake, "pseudo_labels", labels)}))
+    said = [("alarm", "kengele", 0.81), ("alarm", "niamshe", 0.34), ("one", "moja", 0.9)]
+    words = [{"locale": "sw-KE", "word": one, "translation": other, "agreement": agreed} for one, other, agreed in said]
+    tables = {"pseudo_labels": write(lake, "pseudo_labels", labels), "translations": write(lake, "translations", words)}
+    lake.publish(Manifest("pseudo_labels", "r1", {}, tables))
     old = {"run_id": "r0", "step": "ingest", "status": "done", "counts": [{"name": "read", "value": 1}]}
     counted = {"read": 1200, "kept": 1000, "duplicates": 198, "quarantined": 2}
     new = old | {

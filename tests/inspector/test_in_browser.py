@@ -74,7 +74,7 @@ def test_a_pair_is_found_and_explained(served: str) -> None:
             ("Models", "Gate reports"),
             ("Quarantine", "Reason"),
         ):
-            number = ["Rephrase pairs", "Pseudo-labels", "Counts by stage", "Quarantine", "Models"].index(tab)
+            number = ["Rephrase pairs", "Pseudo-labels", "Words", "Counts by stage", "Quarantine", "Models"].index(tab)
             window.click("[role=tab]", number)
             window.see(text)
         assert "Traceback" not in window.text()

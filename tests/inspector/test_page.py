@@ -127,6 +127,18 @@ def test_labels_are_filtered_and_show_their_votes_and_pairs(page: AppTest) -> No
     assert list(_with(page, "utterance", "why")["slots"]) == ["(open)"]
 
 
+def test_words_are_found_from_either_language(page: AppTest) -> None:
+    assert list(_with(page, "word", "agreement")["translation"]) == ["moja", "kengele", "niamshe"]
+    page.text_input(key="translated_word").input("ALARM").run()
+    assert list(_with(page, "word", "agreement")["translation"]) == ["kengele", "niamshe"]
+    page.text_input(key="translated_word").input("moj").run()
+    assert list(_with(page, "word", "agreement")["word"]) == ["one"]
+    page.selectbox(key="locale").select("de-DE").run()
+    assert "No word fits this search." in _said(page)
+    page.text_input(key="translated_word").input("").run()
+    assert "No words were learnt." in _said(page)
+
+
 def test_rejected_records_are_shown_by_reason(page: AppTest) -> None:
     assert list(_with(page, "file", "reasons")["line"]) == [3, 9]
     page.selectbox(key="reason").select("utterance: missing").run()
