@@ -261,7 +261,7 @@ def test_words_tell_of_what_no_champion_understood(spark: SparkSession) -> None:
         # News was never understood; the champion takes it for anything.
         guess = [("", 1.0), (intent, 0.9)] if intent != "news" else [("", 1.0), ("music", 0.3), ("alarm", 0.3)]
         rows += [("sw-KE", f"{text} {i}", guess, [(intent, 50.0)] if intent != "news" else None, None, [i])
-                 for i in range(30)]  # fmt: skip
+                 for i in range(60)]  # fmt: skip
     mature = Mature(tuple(annotated(text, intent, ()) for intent, (text, _) in said.items()), {"sw-KE": ()})
     links = spark.createDataFrame([], f"{EDGE}, forth double, back double")
     frame = texted(spark.createDataFrame(rows, shape + "speakers array<bigint>"))
