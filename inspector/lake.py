@@ -61,6 +61,7 @@ LABEL_COLUMNS = (
 
 
 _BELIEF = ("posterior", "kind", "new_request")
+_SPOKEN = ("source_utterance", "target_utterance", "utterance", "word", "translation")  # a table has one or two
 
 
 def _believed(posterior: Any, kind: Any = None, new_request: Any = None) -> Any:
@@ -90,7 +91,7 @@ class Search:
         if self.min_posterior > 0 and "posterior" in names:
             found.append(_believed(*(pc.field(name) for name in _BELIEF if name in names)) >= self.min_posterior)
         text = self.text.strip()
-        spoken = [name for name in ("source_utterance", "target_utterance", "utterance") if name in names]
+        spoken = [name for name in _SPOKEN if name in names]
         if text and spoken:
             held = [pc.match_substring(pc.field(name), text, ignore_case=True) for name in spoken]
             found.append(held[0] if len(held) == 1 else held[0] | held[1])

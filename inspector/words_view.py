@@ -19,14 +19,14 @@ def draw(published: Published, locale: str) -> None:
         "Which words say the same, found in wordings whose intent is believed: nobody translated them. They name "
         "wishes that no model understood, find values, and tell the next model the annotations in words of its own."
     )
-    text = st.text_input("Word", key="translated_word", placeholder="of either language").strip().casefold()
-    found = published.rows("translations", condition=Search(locale).condition("translations"))
+    search = Search(locale, st.text_input("Word", key="translated_word", placeholder="of either language"))
+    found = published.rows("translations", condition=search.condition("translations"))
     frame = found.sort_by([("agreement", "descending"), ("word", "ascending")]).to_pandas()
-    if text:
-        held = [frame[side].str.contains(text, regex=False) for side in ("word", "translation")]
-        frame = frame[held[0] | held[1]]
     if frame.empty:
-        st.info("No word fits this search." if text else "No words were learnt.", icon=":material/search_off:")
+        st.info(
+            "No word fits this search." if search.text.strip() else "No words were learnt.",
+            icon=":material/search_off:",
+        )
         return
     several = len(frame) > SHOWN
     st.caption(f"{len(frame):,} found" + (f"; the {SHOWN:,} most agreed on are listed" if several else ""))
