@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from functools import reduce
 from typing import Any
 
 import pyarrow as pa
@@ -141,19 +140,19 @@ def _hash(*parts: str | Column) -> Column:
 
 def _judged(run: Run, teaching: DataFrame, locale: str) -> DataFrame:
     """Turns that may judge a challenger which is trained on this snapshot, with `stratum`, whose they are (`judge`) and
-    whether they were `answered`.
+    the intent that was carried out (`answer`, null where nothing was made of them).
 
     Held-out users' turns, and voters' turns in wordings that teach nothing: all of them, or those of a sample of
-    wordings. Answered are those that were carried out; the others are those that nothing was made of.
+    wordings.
 
     Args:
         teaching: formulation_id of the wordings that gold, the log or a pair says something of.
     """
     turns = run.read("turns").where((F.col("locale") == locale) & (F.col("text") != "") & F.col("heard"))
-    answered = spoken_alone(turns.where("interpretation is not null and response = 'completed'"))
-    unanswered = turns.where("interpretation is null and response = 'no_match'")
+    some = "response = 'no_match' or (response = 'completed' and interpretation is not null)"
+    answer = F.when(F.col("response") == "completed", F.col("interpretation.intent"))
     labelled = teaching.distinct().withColumn("stratum", F.lit("labelled"))
-    told = answered.withColumn("answered", F.lit(True)).unionByName(unanswered.withColumn("answered", F.lit(False)))
+    told = spoken_alone(turns.where(some)).withColumn("answer", answer)
     told = told.join(labelled, "formulation_id", "left").withColumn(
         "stratum", F.coalesce("stratum", F.lit("unlabelled"))
     )
@@ -162,7 +161,7 @@ def _judged(run: Run, teaching: DataFrame, locale: str) -> DataFrame:
     chosen = F.conv(F.substring("formulation_id", 1, 8), 16, 10).cast("long") % max(one_in, 1) == 0
     judge = F.when(F.col("held_out"), "held_out").when((F.col("stratum") == "unlabelled") & chosen, "voter")
     judging = told.withColumn("judge", judge).where("judge is not null")
-    return judging.select("interaction_id", "utterance", "interpretation", "evidence", "stratum", "judge", "answered")
+    return judging.select("interaction_id", "utterance", "answer", "evidence", "stratum", "judge")
 
 
 def _gate_rows(run: Run, judged: DataFrame, locale: str) -> DataFrame:
@@ -179,13 +178,12 @@ def _gate_rows(run: Run, judged: DataFrame, locale: str) -> DataFrame:
         return F.round(1 / (1 + F.pow(F.lit(2.0), bits)), 6)
 
     beforehand = "filter(evidence, e -> e.name in ('answer', 'intent'))"
-    shape = ("interaction_id", "utterance", F.col("interpretation.intent").alias("intent"), "stratum")
-    rows = [
-        judged.where("answered").select(*shape, served(pieces).alias("weight"), source.alias("source"))
-        for source, pieces in ((F.lit("expected"), beforehand), (F.col("judge"), "evidence"))
-    ]
-    nothing = (F.lit(NO_ANSWER).alias("intent"), F.lit(0.0).alias("weight"), F.col("judge").alias("source"))
-    rows.append(judged.where("not answered").select("interaction_id", "utterance", "stratum", *nothing))
+    shape = ("interaction_id", "utterance", F.coalesce("answer", F.lit(NO_ANSWER)).alias("intent"), "stratum")
+    after = F.when(F.col("answer").isNull(), F.lit(0.0)).otherwise(served("evidence"))
+    expected = judged.where("answer is not null").select(
+        *shape, served(beforehand).alias("weight"), F.lit("expected").alias("source")
+    )
+    found = judged.select(*shape, after.alias("weight"), F.col("judge").alias("source"))
     pairs = run.read("rephrase_pairs").where("kind = 'rephrase' and target_interpretation is not null")
     of_judged = judged.select("interaction_id", "stratum")
     instead = (
@@ -201,7 +199,7 @@ def _gate_rows(run: Run, judged: DataFrame, locale: str) -> DataFrame:
             F.lit("rephrased").alias("source"),
         )
     )
-    every = reduce(DataFrame.unionByName, [*rows, instead])
+    every = expected.unionByName(found).unionByName(instead)
     return every.select(
         _hash("interaction_id", "intent", "source").alias("example_id"),
         F.lit(locale).alias("locale"),
@@ -245,7 +243,7 @@ def _run(run: Run) -> None:
     pairs = run.keep(pairs_of(run, locale, every, in_dev))
     paired = pairs.select(F.explode(F.array("left_id", "right_id")).alias("formulation_id"))
     teaching = labels.select("formulation_id").union(divided.select("formulation_id")).union(of_gold).union(paired)
-    judged = run.keep(_judged(run, teaching, locale))  # read by four frames of gate rows
+    judged = run.keep(_judged(run, teaching, locale))  # read by three frames of gate rows
     mined = _labelled(run, labels, of_gold).unionByName(_contested(run, divided, of_gold))
     rows = gold_rows.unionByName(mined).unionByName(_gate_rows(run, judged, locale))
     rows = rows.withColumn("snapshot_id", F.lit(run.run_id))
