@@ -58,7 +58,8 @@ def fit_slots(
         rates: for each intent the allowed slot types and how many of each an utterance has (`mining.slot_types`).
         fillers: (slot type, words, weight) known from elsewhere: answers to clarifications, values of another
             language's gold that are spelt alike.
-        held: rates that are known, not guessed, and that the expected number of slots is held to; `rates` by default.
+        held: those of `rates` that are known, not guessed, to which the expected number of slots is held; all by
+            default.
         iterations: of EM. Two are best by measurement: more find more values and are surer than right.
 
     Returns:

@@ -22,6 +22,7 @@ Error in Nonlinear Models").
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -37,7 +38,7 @@ _SHIFTS = np.linspace(-4, 4, 81)  # nats
 _SPREAD = 1.0  # of the shift, believed
 _RESAMPLES = 300
 _SUREST = 1e-5
-_DOUBTED = 3.0  # tries that served another intent than the challenger's, believed beforehand
+_DOUBTED = 3.0  # tries that served and do not speak for the challenger, believed beforehand
 _BETWEEN = 0.6  # where between its bounds the challenger's share of right answers is taken to lie
 
 
@@ -86,30 +87,38 @@ def _sums(weight: float, agrees: bool) -> Floats:
 
 
 def _wordings(rows: Sequence[Example], champion: Mapping[str, str], challenger: Mapping[str, str]) -> list[_Wording]:
+    """The wordings of the parts, a stratum's answered turns or the others, that know something of the two models: where
+    these differ, answers of the champion's, or of turns without one as many tries that served as are doubted."""
     turns: dict[str, dict[str, list[Example]]] = {}
     for row in rows:
         turns.setdefault(row.group or row.utterance, {}).setdefault(row.source, []).append(row)
-    found: dict[tuple[str, bool], _Wording] = {}
+    found, known, asked = dict[tuple[str, bool], _Wording](), defaultdict[tuple[str, bool], float](float), set()
     for turn in turns.values():
         after = turn.get("held_out") or turn.get("voter")
         if not after:
             continue
         served, text = after[0], after[0].utterance
         answered, old, new = served.intent != NO_ANSWER, champion[text], challenger[text]
+        part = served.stratum, answered
+        if old != new:
+            asked.add(part)
         if answered and (served.intent != old or "expected" not in turn):
             continue  # answered by a model that is no more
         mine = found.setdefault((text, answered), _Wording(served.stratum, answered, old != new))
         mine.turns += 1
         mine.held_out += "held_out" in turn
         if answered:
+            known[part] += (old != new) * _DOUBTED
             mine.expected.append(_nats(turn["expected"][0].weight))
             mine.found.append(_nats(served.weight))
         for instead in turn.get("rephrased", ()):
             if not answered:
+                known[part] += (old != new) * instead.weight
                 mine.champion += _sums(instead.weight, instead.intent == old)
             if not answered or instead.intent != old:
                 mine.challenger += _sums(instead.weight, instead.intent == new)
-    return [found[key] for key in sorted(found)]
+    unknown = {part for part in asked if known[part] < _DOUBTED}
+    return [found[key] for key in sorted(found) if (found[key].stratum, found[key].answered) not in unknown]
 
 
 def estimate(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mining.intent_posterior import IntentPosterior, Links, _heard, intent_posterior
+from mining.intent_posterior import _PARTS, IntentPosterior, Links, _heard, _parts, intent_posterior
 
 NOTHING = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
 NO_LINKS = Links(*NOTHING, np.zeros(0))
@@ -176,3 +176,13 @@ def test_what_a_wording_hears_is_the_sum_over_its_links(seed: int, most: float) 
 def test_a_locale_without_wordings_or_intents() -> None:
     for shape in ((0, 4), (3, 0)):
         assert intent_posterior(np.zeros(shape), NOTHING, NO_LINKS, NOTHING).probability.shape == shape
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=80))
+def test_no_community_is_in_two_parts_and_parts_are_about_one_size(labels: list[int]) -> None:
+    label = np.unique(labels, return_inverse=True)[1]
+    part = _parts(label)
+    assert all(len(set(part[label == one])) == 1 for one in range(label.max() + 1))
+    size, largest = np.bincount(part, minlength=_PARTS), np.bincount(label).max()
+    assert len(size) == _PARTS
+    assert size.max() - size.min() <= largest

@@ -334,6 +334,23 @@ def test_turns_without_an_answer_judge_by_what_served_later(champion: float, cha
     assert float(np.mean([e.champion for e in found])) < champion + 0.1
 
 
+def test_where_nobody_said_anything_else_nothing_is_in_the_challengers_favour() -> None:
+    rows, old, new = _planted_silence(1, 0.1, 0.7)
+    silent = [e for e in rows if e.source != "rephrased"]
+    assert decide_on_turns(Recites(new), Recites(old), rows, 0.4, GateSettings(), 1).passed
+    assert not decide_on_turns(Recites(new), Recites(old), silent, 0.4, GateSettings(), 1).passed
+    assert decide_on_turns(Recites(old), Recites(old), silent, 0.4, GateSettings(), 1).passed  # one and the same
+
+
+def test_a_champion_that_nobody_has_met_is_not_given_up_for_the_last_one() -> None:
+    """All turns were answered by the model that would come back: they tell nothing of what the champion says."""
+    rows, new, old, _ = _planted_turns(5, 0.3, 0.5)
+    assert decide_on_turns(Recites(new), Recites(old), rows, 0.4, GateSettings(), 5).passed
+    back = decide_on_turns(Recites(old), Recites(new), rows, 0.4, GateSettings(), 5)
+    assert not back.passed
+    assert "no held-out user's turn" in back.reason
+
+
 def test_answered_and_unanswered_turns_count_as_often_as_they_are() -> None:
     kept, new, old, _ = _planted_turns(5, 0.5, 0.4)
     silent, more_old, more_new = _planted_silence(6, 0.1, 0.7, 3000)
