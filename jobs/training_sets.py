@@ -37,6 +37,7 @@ from schemas.training_tables import NO_ANSWER, TRAINING_PAIRS, TRAINING_SETS, TR
 
 _DEV_IN = 20  # one cluster in so many steers the training and trains nothing
 _OF_VOTERS = 50_000  # turns of voters that judge, at most: a sample of wordings by hash
+_OF_A_USER = 100  # turns of one user that judge, at most: nobody decides alone, however much he says
 _HEAD, _TORSO = 0.5, 0.8  # share of the traffic that the most spoken formulations carry up to here
 
 
@@ -143,7 +144,8 @@ def _judged(run: Run, teaching: DataFrame, locale: str) -> DataFrame:
     the intent that was carried out (`answer`, null where nothing was made of them).
 
     Held-out users' turns, and voters' turns in wordings that teach nothing: all of them, or those of a sample of
-    wordings.
+    wordings. What one user said in the same words and was answered alike counts once, and so many of his turns at most.
+    Those left out are counted.
 
     Args:
         teaching: formulation_id of the wordings that gold, the log or a pair says something of.
@@ -159,8 +161,22 @@ def _judged(run: Run, teaching: DataFrame, locale: str) -> DataFrame:
     voters = run.rows("turns", (pc.field("locale") == locale) & OF_VOTERS)
     one_in = -(-voters // _OF_VOTERS)
     chosen = F.conv(F.substring("formulation_id", 1, 8), 16, 10).cast("long") % max(one_in, 1) == 0
-    judge = F.when(F.col("held_out"), "held_out").when((F.col("stratum") == "unlabelled") & chosen, "voter")
-    judging = told.withColumn("judge", judge).where("judge is not null")
+    may = told.where(F.col("held_out") | (F.col("stratum") == "unlabelled"))
+    may = may.withColumn("sampled", F.col("held_out") | chosen)
+    by_hash = F.sha2("interaction_id", 256), "interaction_id"
+    alike = Window.partitionBy("user_id", "formulation_id", "answer").orderBy(*by_hash)
+    of_user = Window.partitionBy("user_id", "sampled", "again").orderBy(*by_hash)
+    once = may.withColumn("again", F.row_number().over(alike) > 1).withColumn("nth", F.row_number().over(of_user))
+    left_out = (
+        F.when(~F.col("sampled"), "voters_not_sampled")
+        .when(F.col("again"), "said_again")
+        .when(F.col("nth") > _OF_A_USER, "over_user_cap")
+    )
+    judge = F.when(F.col("held_out"), "held_out").otherwise("voter")
+    every = run.keep(once.withColumn("judge", judge).withColumn("left_out", left_out))
+    for row in every.where("left_out is not null").groupBy("left_out").count().collect():
+        run.count(**{f"{row['left_out']}.gate": row["count"]})
+    judging = every.where("left_out is null")
     return judging.select("interaction_id", "utterance", "answer", "evidence", "stratum", "judge")
 
 
@@ -243,7 +259,7 @@ def _run(run: Run) -> None:
     pairs = run.keep(pairs_of(run, locale, every, in_dev))
     paired = pairs.select(F.explode(F.array("left_id", "right_id")).alias("formulation_id"))
     teaching = labels.select("formulation_id").union(divided.select("formulation_id")).union(of_gold).union(paired)
-    judged = run.keep(_judged(run, teaching, locale))  # read by three frames of gate rows
+    judged = _judged(run, teaching, locale)
     mined = _labelled(run, labels, of_gold).unionByName(_contested(run, divided, of_gold))
     rows = gold_rows.unionByName(mined).unionByName(_gate_rows(run, judged, locale))
     rows = rows.withColumn("snapshot_id", F.lit(run.run_id))

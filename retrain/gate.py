@@ -140,7 +140,7 @@ def decide_on_turns(
     ]  # fmt: skip
     found = estimate(rows, said[0], said[1], served_if_right, seed)
     if not found.turns:
-        return Verdict(False, "no held-out user's turn was answered as the champion would answer it", 0.0, 0.0, -1.0)
+        return Verdict(False, "nothing is known of the two models where they differ", 0.0, 0.0, -1.0)
     bound = float(np.quantile(found.resampled, 1 - settings.confidence))
     passed = bound > -settings.margin
     reason = (

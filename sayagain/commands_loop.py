@@ -39,6 +39,7 @@ def add_to(bench: typer.Typer) -> None:
     bench.command("budget")(budget)
     bench.command("label-models")(label_models)
     bench.command("label-quality")(label_quality)
+    bench.command("gate")(gate)
     bench.command("attacks")(attacks)
 
 
@@ -339,13 +340,38 @@ def label_quality(
         )  # fmt: skip
 
 
+def gate(
+    context: typer.Context,
+    work: Annotated[Path, typer.Argument(help="The folder of a loop, or of a demo.")],
+    out: Annotated[Path, typer.Option(help="The report, JSON.")],
+    arm: Annotated[str, typer.Option(help="Whose lake.")] = "ours",
+) -> None:
+    """Whether the gate decides as the truth would have it: every model against every other, on users' turns."""
+    from benchmarks.gate_decisions import gate_decisions, summary
+
+    lake, truth, locale = _played(work, arm)
+    decisions = gate_decisions(context.obj.settings(), lake, truth, locale)
+    told = {"locale": locale} | summary(decisions)
+    write_json(out, told)
+    points = [[f"{100 * value:+.1f}" for value in (d.gain, d.estimate, d.bound)] for d in decisions]
+    metric_rows(
+        f"{locale}: {told['right']} of {told['of']} decided as the truth would have it; points of intent accuracy",
+        ("turns of round", "champion", "challenger", "true gain", "estimate", "bound", "passes", "right", "played"),
+        [(d.round, d.champion.rpartition("/")[2], d.challenger.rpartition("/")[2], *said,
+          *("yes" if x else "no" for x in (d.passes, d.right)), "yes" if d.played else "")
+         for d, said in zip(decisions, points, strict=True)],
+    )  # fmt: skip
+
+
 def _played(work: Path, arm: str) -> tuple[Lake, Path, str]:
-    """The lake of one arm of a loop, its truth, and the loop's locale."""
+    """The lake of one arm of a loop, or of a demo, its truth, and its locale."""
     from schemas.errors import InputError
     from schemas.lake import Lake
 
-    folder = work / "arms" / arm
-    if not (work / "loop.json").is_file() or not (folder / "lake").is_dir():
+    folder, told = work / "arms" / arm, work / "loop.json"
+    if not told.is_file() and (work / "report.json").is_file():
+        folder, told = work, work / "report.json"
+    if not told.is_file() or not (folder / "lake").is_dir():
         raise InputError(f"{work} holds no loop with the arm {arm}: run `sayagain bench loop --work {work}` first")
-    locale = json.loads((work / "loop.json").read_text(encoding="utf-8"))["locale"]
+    locale = json.loads(told.read_text(encoding="utf-8"))["locale"]
     return Lake(folder / "lake").open(), folder / "truth", locale

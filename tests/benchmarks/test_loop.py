@@ -61,6 +61,9 @@ def test_a_loop_its_budget_its_labels_and_its_attackers(tmp_path: Path) -> None:
     quality = told("label-quality", str(work), out=tmp_path / "quality.json")
     assert sum(row["count"] for row in quality["intents"]) > 0
 
+    gate = told("gate", str(work), out=tmp_path / "gate.json")
+    assert (gate["of"], {d["round"] for d in gate["decisions"]}) == (2, {1})
+
     found = told("attacks", *options, "--kinds", "vouch", "--ids", "1", out=tmp_path / "attacks.json")
     (attack,) = found["attacks"]
     assert attack["turns"] == found["turns"] + 5 * 20

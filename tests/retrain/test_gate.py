@@ -99,9 +99,14 @@ def test_held_out_turns_decide_by_the_expected_accuracy() -> None:
     assert not decided("c", "a").passed  # nobody has evidence for c
     tie = decided("a", "a")
     assert (tie.passed, tie.lower_bound) == (True, 0)
-    strange = decided("a", "b")  # the champion of today answered none of these turns
+    back = decided("a", "b")  # the other way round, whosever answers they were
+    assert not back.passed
+    gain, loss = (v.challenger_accuracy - v.champion_accuracy for v in (better, back))
+    assert loss == pytest.approx(-gain)
+    mute = [replace(e, weight=0.01) for e in evidence if e.source != "rephrased"]
+    strange = decide_on_turns(Says("c"), Says("d"), mute, 0.5, GateSettings(), 1)  # neither's answers, and no tries
     assert not strange.passed
-    assert "no held-out user's turn" in strange.reason
+    assert "nothing is known" in strange.reason
 
 
 def test_exact_match_counts_where_slots_are_known() -> None:
@@ -206,8 +211,9 @@ def test_too_few_rows_fall_back_to_source_gold_and_say_so(
 
 def _planted_turns(
     seed: int, champion: float, challenger: float, turns: int = 1500
-) -> tuple[list[Example], dict[str, str], dict[str, str], float]:
-    """Turns of held-out users as the step `training_sets` writes them, what both models say, and the true gain.
+) -> tuple[list[Example], dict[str, str], dict[str, str], dict[str, str]]:
+    """Turns of held-out users as the step `training_sets` writes them, what the challenger and the champion, who
+    answered them, say, and what is right.
 
     Users are served where the intent and the values (4 of 10) are right; 7% of the others let it pass; of those who do
     not, 6 of 10 reword it, and 7 of 10 of these are then understood.
@@ -236,13 +242,12 @@ def _planted_turns(
         if again is not None:
             answers.append((again[0], 0.85 * (1 - silent if again[1] else 0.0), "rephrased"))
         rows += [Example(f"t{i}", "xx-XX", str(k), None, w, "gate", source, f"t{i}") for k, w, source in answers]
-    gain = np.mean([new == gold for gold, _, new, *_ in said]) - np.mean([old == gold for gold, old, *_ in said])
-    return (
-        rows,
-        {f"t{i}": str(t[2]) for i, t in enumerate(said)},
-        {f"t{i}": str(t[1]) for i, t in enumerate(said)},
-        gain,
-    )
+    gold, old, new = ({f"t{i}": str(t[k]) for i, t in enumerate(said)} for k in range(3))
+    return rows, new, old, gold
+
+
+def _gain(new: dict[str, str], old: dict[str, str], gold: dict[str, str]) -> float:
+    return float(np.mean([(new[t] == gold[t]) - (old[t] == gold[t]) for t in gold]))
 
 
 @dataclass
@@ -262,9 +267,9 @@ def test_the_estimate_on_turns_is_calibrated_where_it_decides(champion: float, c
     """It errs against change: at most a little above the true gain, and drawn towards a loss."""
     verdicts, gains = [], []
     for seed in range(4):
-        rows, new, old, gain = _planted_turns(seed, champion, challenger)
+        rows, new, old, gold = _planted_turns(seed, champion, challenger)
         verdicts.append(decide_on_turns(Recites(new), Recites(old), rows, 0.4, GateSettings(), seed))
-        gains.append(gain)
+        gains.append(_gain(new, old, gold))
     estimate = np.mean([v.challenger_accuracy - v.champion_accuracy for v in verdicts])
     true = float(np.mean(gains))
     assert estimate < true + 0.02
@@ -342,13 +347,31 @@ def test_where_nobody_said_anything_else_nothing_is_in_the_challengers_favour() 
     assert decide_on_turns(Recites(old), Recites(old), silent, 0.4, GateSettings(), 1).passed  # one and the same
 
 
-def test_a_champion_that_nobody_has_met_is_not_given_up_for_the_last_one() -> None:
-    """All turns were answered by the model that would come back: they tell nothing of what the champion says."""
-    rows, new, old, _ = _planted_turns(5, 0.3, 0.5)
+def test_a_champion_that_nobody_has_met_is_judged_by_what_the_last_one_got() -> None:
+    """All turns were answered by the model that would come back."""
+    rows, new, old, gold = _planted_turns(5, 0.3, 0.5)
     assert decide_on_turns(Recites(new), Recites(old), rows, 0.4, GateSettings(), 5).passed
     back = decide_on_turns(Recites(old), Recites(new), rows, 0.4, GateSettings(), 5)
     assert not back.passed
-    assert "no held-out user's turn" in back.reason
+    true = _gain(old, new, gold)
+    assert true < back.challenger_accuracy - back.champion_accuracy < 0.4 * true
+
+
+@pytest.mark.parametrize(("champion", "challenger"), [(0.2, 0.6), (0.6, 0.2), (0.4, 0.4)])
+def test_answers_of_a_third_model_judge_by_what_served_instead(champion: float, challenger: float) -> None:
+    """Two models, of which neither says what most of these turns were answered."""
+    gains, true = [], []
+    for seed in range(4):
+        rows, _, _, gold = _planted_turns(seed, 0.3, 0.5, 4000)
+        rng = np.random.default_rng(seed)
+        say = [
+            {t: g if rng.random() < skill else str(rng.integers(20, 40)) for t, g in gold.items()}
+            for skill in (champion, challenger)
+        ]
+        gains.append(estimate(rows, say[0], say[1], 0.4, seed).gain)
+        true.append(_gain(say[1], say[0], gold))
+    gain, expected = float(np.mean(gains)), float(np.mean(true))
+    assert min(0.4 * expected, expected) - 0.04 < gain < max(expected, 0.4 * expected) + 0.04
 
 
 def test_answered_and_unanswered_turns_count_as_often_as_they_are() -> None:

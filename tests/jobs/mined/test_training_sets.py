@@ -37,7 +37,8 @@ def test_gate_rows_are_turns_that_no_label_was_made_of(mined: Mined, tmp_path: P
     gate = [row for row in rows if row["split"] == "gate"]
     gold = {formulation_id(LOCALE, normalise(r["utterance"])) for r in rows if r["source"] == "gold"}
     labelled = gold | {r["formulation_id"] for r in read(lake, "pseudo_labels") if r["status"] == "accepted"}
-    judges = {}
+    judges: dict[str, tuple[str, str, str, bool]] = {}
+    by_user: dict[tuple[Any, ...], list[str]] = {}
     for turn in mined.rows("turns"):
         said, text = turn["interpretation"], turn["utterance"]
         if turn["locale"] != LOCALE or not (turn["text"] and turn["heard"]):
@@ -49,7 +50,14 @@ def test_gate_rows_are_turns_that_no_label_was_made_of(mined: Mined, tmp_path: P
         stratum = "labelled" if turn["formulation_id"] in labelled else "unlabelled"
         if turn["held_out"] or stratum == "unlabelled":
             group = hashlib.sha256(turn["interaction_id"].encode()).hexdigest()[:16]
+            same = turn["user_id"], turn["formulation_id"], said and said["intent"]
+            by_user.setdefault(same, []).append(group)
             judges[group] = (text, stratum, "held_out" if turn["held_out"] else "voter", said is not None)
+    again = {group for groups in by_user.values() for group in sorted(groups)[1:]}
+    judges = {group: judge for group, judge in judges.items() if group not in again}
+    manifest = lake.manifest("training_sets")
+    assert manifest is not None
+    assert manifest.counts["said_again.gate"] == len(again) > 10
     assert {judge[1:] for judge in judges.values()} >= {
         ("labelled", "held_out", True), ("unlabelled", "held_out", True), ("unlabelled", "voter", True),
         ("labelled", "held_out", False),
@@ -62,6 +70,26 @@ def test_gate_rows_are_turns_that_no_label_was_made_of(mined: Mined, tmp_path: P
     answered = [group for group, judge in judges.items() if judge[3]]
     assert Counter(r["group_id"] for r in gate if r["source"] == "expected") == Counter(answered)
     assert {r["weight"] for r in gate if r["intent"] == NO_ANSWER} == {0.0}
+
+
+def test_nobody_judges_alone(mined: Mined, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = Lake(tmp_path / "lake")
+    shutil.copytree(mined.lake.path, lake.path)
+    monkeypatch.setattr("jobs.training_sets._OF_A_USER", 2)
+    run_step(STEPS["training_sets"], lake, settings_for(mined.folder, training__head_share=0.3))
+    manifest = lake.manifest("training_sets")
+    assert manifest is not None
+    names = {turn["interaction_id"]: turn["user_id"] for turn in mined.rows("turns")}
+    of_turn = {hashlib.sha256(name.encode()).hexdigest()[:16]: user for name, user in names.items()}
+
+    def judging(rows: list[dict[str, Any]]) -> Counter[str]:
+        return Counter(of_turn[r["group_id"]] for r in rows if r["source"] in ("held_out", "voter"))
+
+    before = judging(snapshot(mined))
+    after = judging([r for r in read(lake, "training_sets") if r["snapshot_id"] == manifest.run_id])
+    assert max(before.values()) > 2
+    assert after == {user: min(turns, 2) for user, turns in before.items()}
+    assert manifest.counts["over_user_cap.gate"] == before.total() - after.total()
 
 
 def test_contested_wordings_teach_their_distribution_and_judge_nothing(mined: Mined, tmp_path: Path) -> None:
