@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from mining.translations import Worded
 from schemas.annotated import Annotated, read_annotated
 from schemas.parallel import read_translated
 from schemas.segmentation import Segmenter
+from schemas.settings import Settings
 
 _MOST_MATURE, _MOST_PARALLEL = 12_000, 20_000  # annotated utterances and parallel sentences that teach translations
 
@@ -53,6 +55,12 @@ def sighted(gold: Sequence[Annotated], locale: str) -> list[Sighting]:
     return [annotated(row.utterance, row.interpretation.intent, row.interpretation.slots) for row in mine]
 
 
+def parallel_of(settings: Settings, locale: str) -> list[Path]:
+    """What `encoder.parallel` may have of a locale of the log: a TSV file does not say of which language it is, and is
+    taken to be of the launch's."""
+    return [p for p in settings.encoder.parallel if p.is_dir() or settings.locale in (None, locale)]
+
+
 def mature_of(run: Run) -> Mature:
     """What this run may learn translations from: nothing for any locale where `labels.translations` is off, or where
     the source locale has no annotated utterances.
@@ -74,7 +82,7 @@ def mature_of(run: Run) -> Mature:
     found = {}
     for (locale,) in sorted(run.tally("utterances", "locale")):
         if locale != source:
-            pairs = read_translated(settings.encoder.parallel, locale, spoken)
+            pairs = read_translated(parallel_of(settings, locale), locale, spoken)
             run.count(parallel_left_out=max(0, len(pairs) - _MOST_PARALLEL))
             found[locale] = tuple(pairs[:_MOST_PARALLEL])
     return Mature(tuple(every), found)

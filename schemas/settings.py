@@ -92,7 +92,8 @@ class EncoderSettings(_Section):
     dimensions: Annotated[int, Field(ge=16, le=1024)] = 128
     vocabulary: Annotated[int, Field(ge=200, le=100_000)] = 8000
     epochs: Count = 2
-    # TSV files (sentence<TAB>translation), or folders in Tatoeba's form. Training learns a lexicon from them as well.
+    # TSV files (sentence<TAB>translation) of the launch language, or folders in Tatoeba's form. Training learns a
+    # lexicon from them as well.
     parallel: tuple[Path, ...] = ()
     # Trained anew when the log holds this many times the wordings or sure pairs it was trained on; 1 is every night.
     keep_until: Annotated[float, Field(ge=1)] = 1.2
