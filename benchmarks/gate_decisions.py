@@ -4,7 +4,6 @@ other, on each of its snapshots."""
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import permutations
@@ -16,7 +15,7 @@ import numpy as np
 from benchmarks.scoring import read_truth
 from retrain import registry
 from retrain.data import Example, read_snapshot
-from retrain.gate import decide_on_turns
+from retrain.gate import decide_on_turns, served_if_right
 from retrain.tables import read_table
 from schemas.errors import InputError
 from schemas.lake import Lake
@@ -30,22 +29,22 @@ class Decision:
 
     Args:
         round: number of the snapshot, from 1.
-        played: the two are what the gate compared then.
         gain: what held-out users' turns would tell of the challenger if their meaning were known.
-        estimate, bound: what the gate makes of them and of voters' turns.
+        estimate, bound: what the gate makes of them and of voters' turns; None where that tells nothing.
         passes: the challenger does.
         right: as it would if the gain were known.
+        recorded: what the lake's gate decided of the two on this snapshot, None where it was not asked.
     """
 
     round: int
     champion: str
     challenger: str
-    played: bool
     gain: float
-    estimate: float
-    bound: float
+    estimate: float | None
+    bound: float | None
     passes: bool
     right: bool
+    recorded: bool | None
 
 
 @dataclass(frozen=True)
@@ -72,66 +71,70 @@ def _gain(judged: Sequence[tuple[str, str]], champion: _Recites, challenger: _Re
 
 
 def gate_decisions(settings: Settings, lake: Lake, truth: Path, locale: str) -> list[Decision]:
-    """Every comparison of two of the lake's models on the turns of each of its snapshots.
+    """Every comparison of two of the lake's models on the turns of each of its snapshots, as the gate decides where
+    turns are what it has.
 
     Args:
         settings: margin, confidence and the seed of the bootstrap.
         truth: folder of the simulation's.
 
     Raises:
-        InputError: fewer than two models, or no snapshot with turns that judge.
+        InputError: no truth, fewer than two models, or no snapshot with turns that judge.
 
     Cost: a prediction an utterance and model, and a bootstrap a comparison: minutes on one core for 20,000 turns.
     """
     reports = [r for r in read_table(lake, "gate_reports") if r["locale"] == locale]
+    recorded = {(r["snapshot_id"], r["champion"], r["challenger"]): r["passed"] for r in reports}
     reports.sort(key=lambda r: r["decided_at"])
     versions = sorted({r["model_version"] for r in read_table(lake, "model_runs") if r["locale"] == locale},
                       key=lambda v: int(v.rpartition("/")[2]))  # fmt: skip
     known = {hashlib.sha256(name.encode()).hexdigest()[:16]: row["gold_intent"]
              for name, row in read_truth(truth).items()}  # fmt: skip
-    snapshots = {r["snapshot_id"]: read_snapshot(lake, r["snapshot_id"], ("gate",)) for r in reports
-                 if not r["snapshot_id"].startswith("gold-")}  # fmt: skip
-    turns = {name: [e for e in rows if e.locale == locale] for name, rows in snapshots.items()}
-    turns = {name: rows for name, rows in turns.items() if _judged(rows, known)}
-    if len(versions) < 2 or not turns:
+    if not known:
+        raise InputError(f"{truth} has no simulated truth")
+    names = list(dict.fromkeys(r["snapshot_id"] for r in reports if not r["snapshot_id"].startswith("gold-")))
+    rows_of = {name: [e for e in read_snapshot(lake, name, ("gate",)) if e.locale == locale] for name in names}
+    if len(versions) < 2 or not any(_judged(rows, known) for rows in rows_of.values()):
         raise InputError(f"the lake at {lake.path} has not two models of {locale} and a snapshot with turns that judge")
-    texts = sorted({e.utterance for rows in turns.values() for e in rows})
+    texts = sorted({e.utterance for rows in rows_of.values() for e in rows})
     models = {}
     for version in versions:
         said = registry.load(lake, version).predict(texts, locale)
         answers = {text: answer.interpretation.intent for text, answer in zip(texts, said, strict=True)}
         models[version] = _Recites(answers, version)
-    played = {(r["snapshot_id"], r["champion"], r["challenger"]) for r in reports}
     found = []
-    for number, (snapshot, rows) in enumerate(turns.items(), 1):
-        manifest = json.loads((lake.snapshots / snapshot / "manifest.json").read_text(encoding="utf-8"))
-        for champion, challenger in permutations(versions, 2):
-            one, other = models[champion], models[challenger]
-            said_of = decide_on_turns(other, one, rows, manifest["served_if_right"], settings.gate, settings.seed)
-            gain = _gain(_judged(rows, known), one, other)
+    for number, (snapshot, rows) in enumerate(rows_of.items(), 1):
+        judged, served = _judged(rows, known), served_if_right(lake, snapshot)
+        for champion, challenger in permutations(versions, 2) if judged else ():
+            verdict = decide_on_turns(models[challenger], models[champion], rows, served, settings.gate, settings.seed)
+            gain = _gain(judged, models[champion], models[challenger])
+            one, other = verdict.champion_accuracy, verdict.challenger_accuracy
             found.append(
                 Decision(
                     number,
                     champion,
                     challenger,
-                    (snapshot, champion, challenger) in played,
                     gain,
-                    said_of.challenger_accuracy - said_of.champion_accuracy,
-                    said_of.lower_bound,
-                    said_of.passed,
-                    said_of.passed is (gain > -settings.gate.margin),
+                    None if one is None or other is None else other - one,
+                    verdict.lower_bound,
+                    verdict.passed,
+                    verdict.passed is (gain > -settings.gate.margin),
+                    recorded.get((snapshot, champion, challenger)),
                 )
             )
     return found
 
 
 def summary(decisions: Sequence[Decision]) -> dict[str, Any]:
-    """How many were decided right, and how the estimates go with the gains: correlation, and slope through 0."""
-    gains, estimates = (np.array([getattr(d, name) for d in decisions]) for name in ("gain", "estimate"))
-    spread = float(gains.std() * estimates.std())
+    """How many were decided right, how many of the others passed and were refused, and how the estimates go with the
+    gains where there are both: correlation, and slope through 0."""
+    told = [(d.gain, d.estimate) for d in decisions if d.estimate is not None]
+    gains, estimates = (np.array(column) for column in zip(*told, strict=True)) if told else (np.zeros(0), np.zeros(0))
+    spread = len(told) > 1 and float(gains.std() * estimates.std()) > 0
     return {
         "right": sum(d.right for d in decisions),
         "of": len(decisions),
+        "passed_wrongly": sum(d.passes and not d.right for d in decisions),
         "correlation": float(np.corrcoef(gains, estimates)[0, 1]) if spread else None,
         "slope": float(gains @ estimates / (gains @ gains)) if gains.any() else None,
         "decisions": [asdict(d) for d in decisions],

@@ -292,5 +292,7 @@ STEP = Step(
         settings.training.source_locale,
         teachers(lake, settings),
         _guessed(lake),
+        # A file of parallel text is of the launch language.
+        settings.locale if any(not path.is_dir() for path in settings.encoder.parallel) else None,
     ],
 )

@@ -103,7 +103,9 @@ def _beside(turns: pa.Table, pairs: dict[str, Ints]) -> pa.Table:
     """The turns that pairs are made of, and the pairs as lists on the first of them: one table to be staged."""
     used, place = np.unique(np.concatenate([pairs["source"], pairs["target"]]), return_inverse=True)
     half = len(pairs["source"])
-    table = turns.take(pa.array(used)).drop_columns(list(_NOT_KEPT))
+    table = turns.take(pa.array(used))
+    meant = table.schema.get_field_index("interpretation")
+    table = table.set_column(meant, table.schema.field(meant), _understood(table)).drop_columns(list(_NOT_KEPT))
     numbers = pairs | {"source": place[:half], "target": place[half:]}
     offsets = pa.array(np.minimum(np.arange(len(used) + 1), 1) * half, pa.int32())
     for name, values in numbers.items():
@@ -184,6 +186,16 @@ def _finish(
     return finish
 
 
+def _understood(turns: pa.Table) -> pa.Array:
+    """What was understood: of a `no_match` nothing, whatever a log writes beside it."""
+    meant = turns.column("interpretation").combine_chunks()
+    return pc.if_else(_matched(turns), meant, pa.scalar(None, meant.type))
+
+
+def _matched(turns: pa.Table) -> pa.Array:
+    return pc.fill_null(pc.not_equal(turns.column("response"), "no_match"), False)
+
+
 def _explained(scores: pa.Table, run_id: str) -> Callable[[pa.Table], pa.Table]:
     """The pairs with what their pattern weighs and why."""
     places = {
@@ -225,7 +237,7 @@ def _said(turns: pa.Table) -> pa.Table:
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
     each = pc.fill_null(pc.struct_field(pc.list_flatten(slots), "value"), "")
     values = pc.binary_join(pa.ListArray.from_arrays(offsets, each), " ")
-    understood = pc.and_(slots.is_valid(), pc.fill_null(pc.not_equal(turns.column("response"), "no_match"), False))
+    understood = pc.and_(slots.is_valid(), _matched(turns))
     columns = [
         turns.column("locale"),
         turns.column("text"),

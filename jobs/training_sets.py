@@ -37,7 +37,8 @@ from schemas.training_tables import NO_ANSWER, TRAINING_PAIRS, TRAINING_SETS, TR
 
 _DEV_IN = 20  # one cluster in so many steers the training and trains nothing
 _OF_VOTERS = 50_000  # turns of voters that judge, at most: a sample of wordings by hash
-_OF_A_USER = 100  # turns of one user that judge, at most: nobody decides alone, however much he says
+# Turns of one user that judge, at most: so many, and one in so many of held-out users' (but not fewer than the second).
+_OF_A_USER, _LEAST_OF_A_USER, _OF_HELD_OUT = 100, 10, 20
 _HEAD, _TORSO = 0.5, 0.8  # share of the traffic that the most spoken formulations carry up to here
 
 
@@ -144,8 +145,8 @@ def _judged(run: Run, teaching: DataFrame, locale: str) -> DataFrame:
     the intent that was carried out (`answer`, null where nothing was made of them).
 
     Held-out users' turns, and voters' turns in wordings that teach nothing: all of them, or those of a sample of
-    wordings. What one user said in the same words and was answered alike counts once, and so many of his turns at most.
-    Those left out are counted.
+    wordings. What one user said in the same words and was answered alike counts once, and nobody's turns are many: what
+    is left out for these three reasons is counted.
 
     Args:
         teaching: formulation_id of the wordings that gold, the log or a pair says something of.
@@ -162,21 +163,28 @@ def _judged(run: Run, teaching: DataFrame, locale: str) -> DataFrame:
     one_in = -(-voters // _OF_VOTERS)
     chosen = F.conv(F.substring("formulation_id", 1, 8), 16, 10).cast("long") % max(one_in, 1) == 0
     may = told.where(F.col("held_out") | (F.col("stratum") == "unlabelled"))
-    may = may.withColumn("sampled", F.col("held_out") | chosen)
+    sampled = F.col("held_out") | chosen
+    unsampled = may.where(~sampled).count() if one_in > 1 else 0
+    run.count(**{"voters_not_sampled.gate": unsampled})
+    return _fair(run, may.where(sampled))
+
+
+def _fair(run: Run, turns: DataFrame) -> DataFrame:
+    """Turns less what their users say again and what few of them say much of, with `judge`."""
+    columns = "user_id", "interaction_id", "formulation_id", "utterance", "answer", "evidence", "stratum", "held_out"
     by_hash = F.sha2("interaction_id", 256), "interaction_id"
     alike = Window.partitionBy("user_id", "formulation_id", "answer").orderBy(*by_hash)
-    of_user = Window.partitionBy("user_id", "sampled", "again").orderBy(*by_hash)
-    once = may.withColumn("again", F.row_number().over(alike) > 1).withColumn("nth", F.row_number().over(of_user))
-    left_out = (
-        F.when(~F.col("sampled"), "voters_not_sampled")
-        .when(F.col("again"), "said_again")
-        .when(F.col("nth") > _OF_A_USER, "over_user_cap")
-    )
+    of_user = Window.partitionBy("user_id", "again").orderBy(*by_hash)
+    # One exchange, by user, serves both windows.
+    ranked = turns.select(*columns).repartition("user_id").withColumn("again", F.row_number().over(alike) > 1)
+    ranked = run.keep(ranked.withColumn("nth", F.row_number().over(of_user)))  # read by three frames of gate rows
+    counted = {(r["again"], r["held_out"]): r["count"] for r in ranked.groupBy("again", "held_out").count().collect()}
+    most = min(_OF_A_USER, max(_LEAST_OF_A_USER, counted.get((False, True), 0) // _OF_HELD_OUT))
+    over = ~F.col("again") & (F.col("nth") > most)
+    said_again = sum(n for (again, _), n in counted.items() if again)
+    run.count(**{"said_again.gate": said_again, "over_user_cap.gate": ranked.where(over).count()})
     judge = F.when(F.col("held_out"), "held_out").otherwise("voter")
-    every = run.keep(once.withColumn("judge", judge).withColumn("left_out", left_out))
-    for row in every.where("left_out is not null").groupBy("left_out").count().collect():
-        run.count(**{f"{row['left_out']}.gate": row["count"]})
-    judging = every.where("left_out is null")
+    judging = ranked.where(~F.col("again") & ~over).withColumn("judge", judge)
     return judging.select("interaction_id", "utterance", "answer", "evidence", "stratum", "judge")
 
 

@@ -45,13 +45,14 @@ class Report:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the figures say, before anyone has names."""
+    """What the figures say, before anyone has names; None where nothing is known. `examples`: that judged."""
 
     passed: bool
     reason: str
-    challenger_accuracy: float
-    champion_accuracy: float
-    lower_bound: float
+    challenger_accuracy: float | None
+    champion_accuracy: float | None
+    lower_bound: float | None
+    examples: int
 
 
 def _answers(predictor: Predictor, rows: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
@@ -96,7 +97,7 @@ def decide(
             f"no champion: {'beats' if passed else 'does not beat'} the majority class ({majority}) "
             f"by {intents.mean() - other.mean():+.3f} ({sure} {bound:+.3f})"
         )
-        return Verdict(passed, reason, float(intents.mean()), float(other.mean()), bound)
+        return Verdict(passed, reason, float(intents.mean()), float(other.mean()), bound, len(rows))
     other, other_exact = _answers(champion, rows)
     bound = _bound(intents, other, settings.confidence)
     faults = (
@@ -115,7 +116,7 @@ def decide(
     reason = f"not worse by {settings.margin}: {said}"
     if faults:
         reason = f"may be worse by {settings.margin}: {', '.join(faults)}"
-    return Verdict(not faults, reason, float(intents.mean()), float(other.mean()), bound)
+    return Verdict(not faults, reason, float(intents.mean()), float(other.mean()), bound, len(rows))
 
 
 def decide_on_turns(
@@ -140,17 +141,18 @@ def decide_on_turns(
     ]  # fmt: skip
     found = estimate(rows, said[0], said[1], served_if_right, seed)
     if not found.turns:
-        return Verdict(False, "nothing is known of the two models where they differ", 0.0, 0.0, -1.0)
+        return Verdict(False, "nothing is known of the two models where they differ", None, None, None, 0)
     bound = float(np.quantile(found.resampled, 1 - settings.confidence))
     passed = bound > -settings.margin
     reason = (
         f"{'not worse' if passed else 'may be worse'} by {settings.margin}: expected intent accuracy "
         f"{found.gain:+.3f} ({settings.confidence:.0%} bound {bound:+.3f})"
     )
-    return Verdict(passed, reason, found.champion + found.gain, found.champion, bound)
+    return Verdict(passed, reason, found.champion + found.gain, found.champion, bound, found.turns)
 
 
-def _served_if_right(lake: Lake, snapshot_id: str) -> float:
+def served_if_right(lake: Lake, snapshot_id: str) -> float:
+    """How often an answer with the right intent served, by the manifest of a snapshot; 1 where it does not say."""
     path = lake.snapshots / snapshot_id / "manifest.json"
     if not path.is_file():
         return 1.0
@@ -159,8 +161,8 @@ def _served_if_right(lake: Lake, snapshot_id: str) -> float:
 
 def _verdict(
     settings: Settings, contender: Predictor, incumbent: Predictor | None, lake: Lake, locale: str, snapshot_id: str
-) -> tuple[Verdict | None, int, str]:
-    """The verdict, on how many examples, and where they are from: the best evidence that there is enough of."""
+) -> tuple[Verdict | None, str]:
+    """The verdict, and what it is from: the best evidence that there is enough of."""
     # A launch model has no snapshot: it was trained on gold files alone.
     rows = [] if snapshot_id.startswith("gold-") else read_snapshot(lake, snapshot_id, ("dev", "gate"))
     gold = [*rows, *read_gold(settings.training.gold, ("dev",))]
@@ -174,18 +176,19 @@ def _verdict(
     turns = len({e.group or e.utterance for e in judged if e.source == "held_out"})
     target = dev(locale)
     if len(target) >= least:
-        return decide(contender, incumbent, target, settings.gate), len(target), f"gold dev rows of {locale}"
+        return decide(contender, incumbent, target, settings.gate), f"{len(target)} gold dev rows of {locale}"
     if turns >= least and incumbent is not None:
-        served = _served_if_right(lake, snapshot_id)
+        served = served_if_right(lake, snapshot_id)
         verdict = decide_on_turns(contender, incumbent, judged, served, settings.gate, settings.seed)
         voters = len({e.group for e in judged if e.source == "voter"})
-        return verdict, turns + voters, f"turns, {turns} of held-out users and {voters} in wordings without a label"
+        judges = f"of {turns} turns of held-out users and {voters} of others in wordings without a label"
+        return verdict, f"{verdict.examples} {judges}"
     said = f"only {turns} turns of held-out users and {len(target)} gold dev rows of {locale}"
     spare = dev(source)
     if len(spare) < least:
-        return None, len(spare), f"too few examples to decide: {said}; gate.min_examples is {least}"
-    origin = f"gold dev rows of {source}, since there are {said}"
-    return decide(contender, incumbent, spare, settings.gate), len(spare), origin
+        return None, f"too few examples to decide: {said}; gate.min_examples is {least}"
+    origin = f"{len(spare)} gold dev rows of {source}, since there are {said}"
+    return decide(contender, incumbent, spare, settings.gate), origin
 
 
 def gate(settings: Settings, lake: Lake, snapshot_id: str) -> Report:
@@ -203,8 +206,8 @@ def gate(settings: Settings, lake: Lake, snapshot_id: str) -> Report:
     if contender is None:
         raise InputError(f"no challenger for {locale}: run `sayagain train` first")
     incumbent = registry.champion(lake, locale)
-    verdict, examples, origin = _verdict(settings, contender, incumbent, lake, locale, snapshot_id)
-    reason = f"{verdict.reason} on {examples} {origin}" if verdict else origin
+    verdict, origin = _verdict(settings, contender, incumbent, lake, locale, snapshot_id)
+    reason = f"{verdict.reason} on {origin}" if verdict else origin
     report = Report(
         locale,
         contender.version,
@@ -212,7 +215,7 @@ def gate(settings: Settings, lake: Lake, snapshot_id: str) -> Report:
         snapshot_id,
         verdict is not None and verdict.passed,
         reason,
-        examples,
+        verdict.examples if verdict else 0,
         verdict.challenger_accuracy if verdict else None,
         verdict.champion_accuracy if verdict else None,
         verdict.lower_bound if verdict else None,

@@ -23,7 +23,6 @@ Error in Nonlinear Models").
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -41,11 +40,13 @@ _SUREST = 1e-5
 _CHAMPION, _CHALLENGER, _NEITHER = "champion", "challenger", "neither"  # who says what a turn was answered
 _DOUBTED = 3.0  # tries that served and do not speak for the challenger, believed beforehand
 _BETWEEN = 0.6  # where between its bounds the challenger's share of right answers is taken to lie
+_RETURNING = 0.8  # of its upper bound, the champion's where the challenger's answer was given
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Intent accuracies and their difference, fractions of 1. `resampled`: the difference over bootstrap draws."""
+    """Intent accuracies and their difference, fractions of 1. `resampled`: the difference over bootstrap draws;
+    `turns`: of the strata of which something is known, 0 without any."""
 
     champion: float
     gain: float
@@ -54,11 +55,10 @@ class Estimate:
 
 
 @dataclass
-class _Wording:
-    """The turns of one wording that belong to one part of a stratum.
+class _Turns:
+    """The turns of one wording that belong to one part of a stratum: by whose the answer was.
 
     Args:
-        part: whose answer its turns got (`_CHAMPION`, `_CHALLENGER`, and the first where both say it), or `_NEITHER`.
         differs: the models do, on it.
         expected, found: of each turn whose answer is one of theirs, nats that it served, before and after its user
             went on.
@@ -68,8 +68,6 @@ class _Wording:
             whether the challenger does. Where one of them had answered, of tries that got another intent.
     """
 
-    stratum: str
-    part: str
     differs: bool
     expected: list[float] = field(default_factory=list)
     found: list[float] = field(default_factory=list)
@@ -78,6 +76,10 @@ class _Wording:
     unserved: float = 0.0
     champion: Floats = field(default_factory=lambda: np.zeros(5))
     challenger: Floats = field(default_factory=lambda: np.zeros(5))
+
+
+_Stratum = dict[str, dict[str, _Turns]]  # part -> wording -> its turns
+_Accuracies = Callable[[Floats], tuple[float, float]]  # times that each wording is seen -> champion's, challenger's
 
 
 def _nats(probability: float) -> float:
@@ -90,13 +92,11 @@ def _sums(weight: float, agrees: bool) -> Floats:
     return np.array([1.0, weight, weight * weight, agrees, agrees * weight])
 
 
-def _wordings(rows: Sequence[Example], champion: Mapping[str, str], challenger: Mapping[str, str]) -> list[_Wording]:
-    """The wordings of the parts that know something of the two models: where these differ, answers of one of them, or
-    as many tries that served as are doubted."""
+def _strata(rows: Sequence[Example], champion: Mapping[str, str], challenger: Mapping[str, str]) -> dict[str, _Stratum]:
     turns: dict[str, dict[str, list[Example]]] = {}
     for row in rows:
         turns.setdefault(row.group or row.utterance, {}).setdefault(row.source, []).append(row)
-    found, known, asked = dict[tuple[str, str], _Wording](), defaultdict[tuple[str, str], float](float), set()
+    found: dict[str, _Stratum] = {}
     for turn in turns.values():
         after = turn.get("held_out") or turn.get("voter")
         if not after:
@@ -105,7 +105,7 @@ def _wordings(rows: Sequence[Example], champion: Mapping[str, str], challenger: 
         answer, old, new = served.intent, champion[text], challenger[text]
         before = turn.get("expected")
         part = _NEITHER if before is None or answer not in (old, new) else _CHAMPION if answer == old else _CHALLENGER
-        mine = found.setdefault((text, part), _Wording(served.stratum, part, old != new))
+        mine = found.setdefault(served.stratum, {}).setdefault(part, {}).setdefault(text, _Turns(old != new))
         mine.turns += 1
         mine.held_out += "held_out" in turn
         mine.unserved += 1 - served.weight
@@ -116,12 +116,7 @@ def _wordings(rows: Sequence[Example], champion: Mapping[str, str], challenger: 
             if part == _NEITHER or instead.intent != answer:
                 mine.champion += _sums(instead.weight, instead.intent == old)
                 mine.challenger += _sums(instead.weight, instead.intent == new)
-        if old != new:
-            asked.add((served.stratum, part))
-            tries = sum(instead.weight for instead in turn.get("rephrased", ()))
-            known[served.stratum, part] += tries if part == _NEITHER else _DOUBTED
-    unknown = {of for of in asked if known[of] < _DOUBTED}
-    return [found[key] for key in sorted(found) if (found[key].stratum, found[key].part) not in unknown]
+    return found
 
 
 def estimate(
@@ -137,109 +132,158 @@ def estimate(
         rows: of the gate split. Of each turn (`group`): `held_out` or `voter`, by whose it is, with the probability
             that the answer served, or with the intent `NO_ANSWER`; of an answered one `expected`, the same before
             seeing how its user went on; `rephrased`, what was said instead, with the probability that it served and
-            meant the same. The parts of a stratum (`stratum`), by whose the answer was, are estimated apart.
+            meant the same.
         champion, challenger: answers by utterance.
         served_if_right: how often an answer with the right intent serves.
         seed: of the bootstrap over wordings, 300 draws.
 
-    A part in which no held-out user spoke is left out. Cost: O(turns + wordings x 300 x 81) time, O(turns + wordings x
+    Strata (`stratum`) count as often as held-out users spoke in them, their parts, by whose the answer was, as often as
+    anybody whose turns judge there. A stratum in which the models differ only where nothing tells them apart is left
+    out, and so is one in which no held-out user spoke. Cost: O(turns + wordings x 300 x 81) time, O(turns + wordings x
     300) memory.
     """
-    wordings = _wordings(rows, champion, challenger)
-    sampled = sum(w.held_out for w in wordings)
+    strata = {name: of for name, of in sorted(_strata(rows, champion, challenger).items()) if _held_out(of)}
+    known = {name: gains for name, of in strata.items() if (gains := _of_stratum(of, served_if_right)) is not None}
+    sampled = sum(_held_out(strata[name]) for name in known)
     found, random = Estimate(0.0, 0.0, np.zeros(_RESAMPLES), 0), np.random.default_rng(seed)
-    for stratum, part in sorted({(w.stratum, w.part) for w in wordings}):
-        of_it = [w for w in wordings if (w.stratum, w.part) == (stratum, part)]
-        share = sum(w.held_out for w in of_it) / max(sampled, 1)
-        if share:
-            right, gain = _of_neither(of_it) if part == _NEITHER else _of_answered(of_it, served_if_right)
-            draws = random.multinomial(len(of_it), np.full(len(of_it), 1 / len(of_it)), _RESAMPLES)
-            found = Estimate(
-                found.champion + share * right,
-                found.gain + share * gain(np.ones(len(of_it))),
-                found.resampled + share * np.array([gain(times.astype(np.float64)) for times in draws]),
-                found.turns + sum(w.turns for w in of_it),
-            )
+    for name, (wordings, accuracies) in known.items():
+        share = _held_out(strata[name]) / sampled
+        one, other = accuracies(np.ones(wordings))
+        draws = random.multinomial(wordings, np.full(wordings, 1 / wordings), _RESAMPLES)
+        drawn = np.array([accuracies(times.astype(np.float64)) for times in draws])
+        found = Estimate(
+            found.champion + share * one,
+            found.gain + share * (other - one),
+            found.resampled + share * (drawn[:, 1] - drawn[:, 0]),
+            found.turns + sum(w.turns for part in strata[name].values() for w in part.values()),
+        )
     return found
 
 
-def _line(n: float, weight: float, square: float, seen: float, both: float) -> tuple[float, float]:
-    """What is seen of tries as a line over their weight, by least squares: at 0, and its slope. Args: as `_sums`."""
-    n, weight, square = n + _DOUBTED, weight + _DOUBTED, square + _DOUBTED
+def _held_out(stratum: _Stratum) -> int:
+    return sum(w.held_out for part in stratum.values() for w in part.values())
+
+
+def _of_stratum(stratum: _Stratum, served_if_right: float) -> tuple[int, _Accuracies] | None:
+    """How many wordings a stratum has, and both models' accuracy where each of them is seen so many times; None where
+    the models differ and nothing tells of it.
+
+    Where they differ and a part knows nothing, the other parts speak for it.
+    """
+    texts = sorted({text for part in stratum.values() for text in part})
+    place = {text: i for i, text in enumerate(texts)}
+    where = {name: np.array([place[text] for text in part]) for name, part in stratum.items()}
+    turns = {name: np.array([w.turns for w in part.values()], dtype=np.float64) for name, part in stratum.items()}
+    differs = {name: np.array([w.differs for w in part.values()]) for name, part in stratum.items()}
+    of_part: dict[str, _Accuracies] = {}
+    for name, part in stratum.items():
+        apart = [w for w in part.values() if w.differs]
+        if apart and (name != _NEITHER or sum(w.champion[1] for w in apart) >= _DOUBTED):
+            of_part[name] = _of_neither(apart) if name == _NEITHER else _of_answered(apart, name, served_if_right)
+    if not of_part and any(d.any() for d in differs.values()):
+        return None
+    alike = _accuracy_alike(stratum, served_if_right)
+
+    def accuracies(times: Floats) -> tuple[float, float]:
+        of = {name: times[where[name]] * turns[name] for name in stratum}
+        every = sum(float(n.sum()) for n in of.values())
+        apart = {name: float(n @ differs[name]) for name, n in of.items()}
+        told = {name: of_part[name](times[where[name]][differs[name]]) for name in of_part if apart[name] > 0}
+        heard = sum(apart[name] for name in told)
+        differ = sum(apart.values()) / every
+        agree = alike * (1 - differ)
+        if not heard:
+            return agree, agree
+        one, other = (sum(apart[name] * said[k] for name, said in told.items()) / heard for k in (0, 1))
+        return agree + differ * one, agree + differ * other
+
+    return len(texts), accuracies
+
+
+def _accuracy_alike(stratum: _Stratum, served_if_right: float) -> float:
+    """How often both models are right where they say the same: by what served of their answers, and by what was said
+    instead of others'."""
+    right, turns = 0.0, 0
+    for name, part in stratum.items():
+        alike = [w for w in part.values() if not w.differs]
+        n = sum(w.turns for w in alike)
+        if not n:
+            continue
+        unserved = sum(w.unserved for w in alike)
+        if name == _NEITHER:
+            sums = np.sum([w.champion for w in alike], axis=0)
+            share = _BETWEEN * float(np.clip(sum(_line(sums)), 0, 1)) * unserved / n
+        else:
+            share = min((1 - unserved / n) / served_if_right, 1.0)
+        right, turns = right + share * n, turns + n
+    return right / max(turns, 1)
+
+
+def _line(sums: Floats, doubted: float = _DOUBTED) -> tuple[float, float]:
+    """What is seen of tries as a line over their weight, by least squares: at 0, and its slope. Args: as `_sums`, and
+    tries of weight 1 in which it was not seen that are believed beforehand."""
+    n, weight, square = (float(x) + doubted for x in sums[:3])
+    seen, both = map(float, sums[3:])
     spread = n * square - weight**2
-    slope = (n * both - weight * seen) / spread if spread > 1e-9 else both / square
-    return (seen - slope * weight) / n, slope
+    slope = (n * both - weight * seen) / spread if spread > 1e-9 else both / max(square, 1e-9)
+    return (seen - slope * weight) / max(n, 1e-9), slope
 
 
-def _agreement(sums: Floats) -> float:
+def _agreement(sums: Floats, doubted: float = _DOUBTED) -> float:
     """How often a model says the intent of a try that served and meant the same, 0 to 1.
 
     Args:
         sums: of tries, `_sums` of whether the model says their intent.
+        doubted: as `_line`.
 
     A try of weight w is such a try with probability w; of one that is not the model says the intent at another rate.
     Both rates come from the line through all tries.
     """
-    base, slope = _line(*map(float, sums))
+    base, slope = _line(sums, doubted)
     if base < 0:
-        base, slope = 0.0, float(sums[4]) / (float(sums[2]) + _DOUBTED)
+        base, slope = 0.0, float(sums[4]) / (float(sums[2]) + doubted)
     return float(np.clip(base + max(slope, 0.0), 0.0, 1.0))
 
 
-def _of_answered(wordings: Sequence[_Wording], served_if_right: float) -> tuple[float, Callable[[Floats], float]]:
-    """Where one of the models had answered: the champion's accuracy, and the challenger's gain where each wording is
-    seen so many times."""
-    turns = np.array([w.turns for w in wordings], dtype=np.float64)
-    differs = np.array([w.differs for w in wordings])
+def _of_answered(apart: Sequence[_Turns], part: str, served_if_right: float) -> _Accuracies:
+    """Both models' accuracy on wordings on which they differ and one of them had answered."""
+    turns = np.array([w.turns for w in apart], dtype=np.float64)
     before, after = (
-        np.array([np.mean(x) for x in part]) for part in zip(*((w.expected, w.found) for w in wordings), strict=True)
+        np.array([np.mean(x) for x in column]) for column in zip(*((w.expected, w.found) for w in apart), strict=True)
     )
     share = 1 / (1 + np.exp(-(before[:, None] + _SHIFTS)))
     likelihood = np.log1p(share * np.expm1(after - before)[:, None])  # of a wording, by the shift
     served = turns[:, None] / (1 + np.exp(-(after[:, None] + _SHIFTS)))
-    by_champion = wordings[0].part == _CHAMPION
-    instead = np.array([w.challenger if by_champion else w.champion for w in wordings])
     believed = _SHIFTS**2 / (2 * _SPREAD**2)
+    instead = np.array([w.challenger if part == _CHAMPION else w.champion for w in apart])
 
-    def shares(times: Floats) -> tuple[float, float]:
-        """Of the model that had answered and of the other one, on turns where they differ: how often it is right."""
-        apart = times * differs
-        n = apart @ turns
-        best = int(np.argmax(apart @ likelihood - believed))
-        right = min(float(apart @ served[:, best]) / n / served_if_right, 1.0)
-        tries = apart @ instead
+    def accuracies(times: Floats) -> tuple[float, float]:
+        n = float(times @ turns)
+        best = int(np.argmax(times @ likelihood - believed))
+        right = min(float(times @ served[:, best]) / n / served_if_right, 1.0)
+        tries, left = times @ instead, 1 - right
+        if part == _CHALLENGER:  # doubt is in the champion's favour
+            return _RETURNING * left * (_agreement(tries, 0.0) if tries[1] > 0 else 1.0), right
         agreed = _agreement(tries)
-        least, most = agreed * min(float(tries[1]) / n, 1 - right), agreed * (1 - right)
+        least, most = agreed * min(float(tries[1]) / n, left), agreed * left
         return right, least + _BETWEEN * (most - least)
 
-    def gain(times: Floats) -> float:
-        apart = float((times * differs) @ turns)
-        if apart <= 0:
-            return 0.0
-        right, other = shares(times)
-        return (other - right if by_champion else right - other) * apart / float(times @ turns)
-
-    if not by_champion:
-        return shares(np.ones(len(wordings)))[1], gain
-    unshifted = int(np.argmin(np.abs(_SHIFTS)))
-    return min(float(served[:, unshifted].sum() / turns.sum()) / served_if_right, 1.0), gain
+    return accuracies
 
 
-def _of_neither(wordings: Sequence[_Wording]) -> tuple[float, Callable[[Floats], float]]:
-    """The same of turns that got no answer, or one that neither model gives: how much oftener the challenger says the
-    intent of what was said instead and served, where the answer did not serve."""
-    turns = np.array([w.turns for w in wordings], dtype=np.float64)
-    unserved = np.array([w.unserved for w in wordings])
-    differs = np.array([w.differs for w in wordings])
-    champion, challenger = (np.array([getattr(w, name) for w in wordings]) for name in ("champion", "challenger"))
-    apart = champion.copy()
-    apart[:, 3:] = (challenger - champion)[:, 3:]
+def _of_neither(apart: Sequence[_Turns]) -> _Accuracies:
+    """The same where they got no answer, or one that neither gives: how often each model says the intent of what was
+    said instead and served, where the answer did not serve."""
+    turns = np.array([w.turns for w in apart], dtype=np.float64)
+    unserved = np.array([w.unserved for w in apart])
+    champion, challenger = (np.array([getattr(w, name) for w in apart]) for name in ("champion", "challenger"))
+    ahead = champion.copy()
+    ahead[:, 3:] = (challenger - champion)[:, 3:]
 
-    def gain(times: Floats) -> float:
-        here = times * differs
-        ahead = sum(_line(*map(float, here @ apart)))
-        return float(_BETWEEN * np.clip(ahead, -1, 1) * (here @ unserved) / (times @ turns))
+    def accuracies(times: Floats) -> tuple[float, float]:
+        open_ = _BETWEEN * float(times @ unserved) / float(times @ turns)
+        # What did not serve is rather the champion's own mistake again: its line may fall.
+        one = open_ * float(np.clip(sum(_line(times @ champion)), 0, 1))
+        return one, one + open_ * float(np.clip(sum(_line(times @ ahead)), -1, 1))
 
-    # What did not serve is rather the champion's own mistake again: its line may fall.
-    right = np.clip(sum(_line(*map(float, champion.sum(axis=0)))), 0, 1)
-    return float(_BETWEEN * right * unserved.sum() / turns.sum()), gain
+    return accuracies

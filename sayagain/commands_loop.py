@@ -350,17 +350,25 @@ def gate(
     from benchmarks.gate_decisions import gate_decisions, summary
 
     lake, truth, locale = _played(work, arm)
-    decisions = gate_decisions(context.obj.settings(), lake, truth, locale)
+    settings = context.obj.settings()
+    seed = json.loads(_told_by(work).read_text(encoding="utf-8")).get("seed", settings.seed)
+    decisions = gate_decisions(settings.model_copy(update={"seed": seed}), lake, truth, locale)
     told = {"locale": locale} | summary(decisions)
     write_json(out, told)
-    points = [[f"{100 * value:+.1f}" for value in (d.gain, d.estimate, d.bound)] for d in decisions]
     metric_rows(
-        f"{locale}: {told['right']} of {told['of']} decided as the truth would have it; points of intent accuracy",
-        ("turns of round", "champion", "challenger", "true gain", "estimate", "bound", "passes", "right", "played"),
-        [(d.round, d.champion.rpartition("/")[2], d.challenger.rpartition("/")[2], *said,
-          *("yes" if x else "no" for x in (d.passes, d.right)), "yes" if d.played else "")
-         for d, said in zip(decisions, points, strict=True)],
+        f"{locale}: {told['right']} of {told['of']} decided as the truth would have it, {told['passed_wrongly']} "
+        "passed wrongly; points of intent accuracy",
+        ("turns of round", "champion", "challenger", "true gain", "estimate", "bound", "passes", "right", "then"),
+        [(d.round, d.champion.rpartition("/")[2], d.challenger.rpartition("/")[2],
+          *("" if value is None else f"{100 * value:+.1f}" for value in (d.gain, d.estimate, d.bound)),
+          *("" if value is None else "yes" if value else "no" for value in (d.passes, d.right, d.recorded)))
+         for d in decisions],
     )  # fmt: skip
+
+
+def _told_by(work: Path) -> Path:
+    """What says of which experiment a folder is: a loop's or a demo's."""
+    return next((work / name for name in ("loop.json", "report.json") if (work / name).is_file()), work / "loop.json")
 
 
 def _played(work: Path, arm: str) -> tuple[Lake, Path, str]:
@@ -368,10 +376,11 @@ def _played(work: Path, arm: str) -> tuple[Lake, Path, str]:
     from schemas.errors import InputError
     from schemas.lake import Lake
 
-    folder, told = work / "arms" / arm, work / "loop.json"
-    if not told.is_file() and (work / "report.json").is_file():
-        folder, told = work, work / "report.json"
+    told = _told_by(work)
+    folder = work / "arms" / arm if told.name == "loop.json" else work
     if not told.is_file() or not (folder / "lake").is_dir():
-        raise InputError(f"{work} holds no loop with the arm {arm}: run `sayagain bench loop --work {work}` first")
+        raise InputError(
+            f"{work} holds no loop with the arm {arm} and no demo: run `sayagain bench loop --work {work}` first"
+        )
     locale = json.loads(told.read_text(encoding="utf-8"))["locale"]
     return Lake(folder / "lake").open(), folder / "truth", locale

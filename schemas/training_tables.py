@@ -17,7 +17,9 @@ TRAINING_SETS = Table(
     ("snapshot_id", "example_id"),
     (
         Column("snapshot_id", _S, "the run that froze it"),
-        Column("example_id", _S, "hash of split, locale, utterance and source"),
+        Column(
+            "example_id", _S, "hash of what the row is of: a label's utterance, a gate row's turn, intent and source"
+        ),
         LOCALE,
         Column("split", _S, "train, dev or gate"),
         Column(
@@ -32,7 +34,11 @@ TRAINING_SETS = Table(
         Column(
             "tags", TAGS, "where the spans are open, for each token the tags it may have: none masks the tagger", True
         ),
-        Column("weight", _F, "of the example in the loss; of a gate row, the probability that it served"),
+        Column(
+            "weight",
+            _F,
+            "of the example in the loss; of a gate row, the probability that it served (a rephrase: and meant it)",
+        ),
         Column(
             "stratum",
             _S,

@@ -54,19 +54,26 @@ def played(lake: Lake, model: TorchPredictor, truth: Path) -> None:
 def test_every_model_is_compared_with_every_other(lake: Lake, toy_model: TorchPredictor, tmp_path: Path) -> None:
     played(lake, toy_model, tmp_path / "truth")
     there, back = gate_decisions(toy_settings(), lake, tmp_path / "truth", LOCALE)
-    assert (there.played, back.played) == (True, False)
+    assert (there.recorded, back.recorded) == (True, None)
     assert there.gain == -back.gain > 0.9
+    assert there.estimate is not None
+    assert back.estimate is not None
     assert there.estimate > 0.3
     assert (there.passes, back.passes, there.right, back.right) == (True, False, True, True)
     told = summary([there, back])
     assert (told["right"], told["of"]) == (2, 2)
     assert told["correlation"] == pytest.approx(1)
     assert told["slope"] == pytest.approx((there.estimate - back.estimate) / (2 * there.gain))
-    assert summary([replace(back, right=False)])["right"] == 0
+    wrong = summary([replace(there, right=False), replace(back, right=False, estimate=None)])
+    assert (wrong["right"], wrong["passed_wrongly"], wrong["correlation"]) == (0, 1, None)
 
 
 def test_one_model_has_nothing_to_be_compared_with(lake: Lake, toy_model: TorchPredictor, tmp_path: Path) -> None:
-    (tmp_path / "truth").mkdir()
+    truth = tmp_path / "truth"
+    truth.mkdir()
     registry.register(trained(toy_model), None, lake)
+    with pytest.raises(InputError, match="no simulated truth"):
+        gate_decisions(toy_settings(), lake, truth, LOCALE)
+    pq.write_table(pa.table({"interaction_id": ["a"], "gold_intent": ["alarm_set"]}), truth / "truth.parquet")
     with pytest.raises(InputError, match="not two models of xx-XX"):
-        gate_decisions(toy_settings(), lake, tmp_path / "truth", LOCALE)
+        gate_decisions(toy_settings(), lake, truth, LOCALE)

@@ -92,6 +92,32 @@ def test_nobody_judges_alone(mined: Mined, tmp_path: Path, monkeypatch: pytest.M
     assert manifest.counts["over_user_cap.gate"] == before.total() - after.total()
 
 
+def test_a_sample_of_wordings_judges_where_there_are_many(
+    mined: Mined, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake(tmp_path / "lake")
+    shutil.copytree(mined.lake.path, lake.path)
+    voters = sum(t["locale"] == LOCALE and t["heard"] and not t["held_out"] for t in mined.rows("turns"))
+    every = {r["utterance"] for r in snapshot(mined) if r["source"] == "voter"}
+    place = {text: int(formulation_id(LOCALE, normalise(text))[:8], 16) for text in every}
+    many, sampled = next(
+        (n, chosen) for n in range(2, 20) if 0 < len(chosen := {t for t in every if place[t] % n == 0}) < len(every)
+    )
+    monkeypatch.setattr("jobs.training_sets._OF_VOTERS", -(-voters // many))
+    run_step(STEPS["training_sets"], lake, settings_for(mined.folder, training__head_share=0.3))
+    manifest = lake.manifest("training_sets")
+    assert manifest is not None
+    mine = [r for r in read(lake, "training_sets") if r["snapshot_id"] == manifest.run_id]
+
+    def judging(rows: list[dict[str, Any]], source: str) -> set[str]:
+        return {r["group_id"] for r in rows if r["source"] == source}
+
+    assert {r["utterance"] for r in mine if r["source"] == "voter"} == sampled
+    assert judging(mine, "held_out") == judging(snapshot(mined), "held_out")
+    unsampled = len(judging(snapshot(mined), "voter") - judging(mine, "voter"))
+    assert manifest.counts["voters_not_sampled.gate"] >= unsampled > 0  # before what is said again is left out
+
+
 def test_contested_wordings_teach_their_distribution_and_judge_nothing(mined: Mined, tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake")
     shutil.copytree(mined.lake.path, lake.path)
