@@ -12,9 +12,10 @@ served, over the share of right intents that serve (values may be wrong). A chal
 answer is doubtful, so that share is fitted to those turns, as one shift of what was expected of them beforehand. How
 often the other model would have been right is bounded by what users said instead: at least as often as a try that
 served got its answer, at most that share among all turns whose outcome is known (Manski 1990). The lower bound is far
-off, since few tries are followed by one that served; a point nearer the upper one is taken. Of turns that got an older
-model's answer which neither gives, or none, how much oftener the challenger says the intent of a try that served than
-the champion does. Measured, all of it errs against change (docs/gate.md).
+off, since few tries are followed by one that served; a point nearer the upper one is taken, and nearest where the other
+model is the champion. Of turns that got an older model's answer which neither gives, or none, how much oftener the
+challenger says the intent of a try that served than the champion does. Measured, all of it errs against change
+(docs/gate.md).
 
 Which tries served is known with a probability, and those that did not say nothing of a model: what is seen of tries is
 regressed on it, as a weighted mean would count them as disagreement (attenuation: Carroll et al. 2006, "Measurement
