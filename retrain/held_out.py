@@ -14,8 +14,8 @@ often the other model would have been right is bounded by what users said instea
 served got its answer, at most that share among all turns whose outcome is known (Manski 1990). The lower bound is far
 off, since few tries are followed by one that served; a point nearer the upper one is taken, and nearest where the other
 model is the champion. Of turns that got an older model's answer which neither gives, or none, how much oftener the
-challenger says the intent of a try that served than the champion does. Measured, all of it errs against change
-(docs/gate.md).
+challenger says the intent of a try that served than the champion does. Measured, the estimate falls short of gains and
+losses alike (docs/gate.md).
 
 Which tries served is known with a probability, and those that did not say nothing of a model: what is seen of tries is
 regressed on it, as a weighted mean would count them as disagreement (attenuation: Carroll et al. 2006, "Measurement
