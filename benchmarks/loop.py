@@ -96,8 +96,6 @@ class LoopOptions:
     def check(self) -> None:
         """Raises InputError, naming every bad option."""
         faults = [f"no arm {name!r}; there are {', '.join(ARMS)}" for name in self.arms if name not in ARMS]
-        if "ours-monolingual" in self.arms and not self.parallel:
-            faults.append("ours-monolingual differs from ours by --parallel alone: give a file, or leave the arm out")
         if self.rounds < 1:
             faults.append("at least one round")
         if faults:
@@ -116,6 +114,17 @@ def _alone(path: Path) -> Iterator[None]:
     with path.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         yield
+
+
+def settings_of(settings: Settings, arm: str) -> Settings:
+    """The settings of a loop as one of its arms has them."""
+    changes: dict[str, Any] = {}
+    if arm == "ours-monolingual":
+        changes["encoder"] = settings.encoder.model_copy(update={"parallel": ()})
+        changes["labels"] = settings.labels.model_copy(update={"translations": False})
+    if arm == "projected-slots":
+        changes["labels"] = settings.labels.model_copy(update={"slots": "projection"})
+    return settings.model_copy(update=changes)
 
 
 class Loop:
@@ -152,14 +161,7 @@ class Loop:
 
     def of(self, lake: Path, arm: str = "ours") -> Settings:
         """The settings of one arm on one lake."""
-        settings = self.settings.model_copy(update={"lake": lake})
-        if arm == "ours-monolingual":
-            settings = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"parallel": ()})})
-        if arm == "projected-slots":
-            settings = settings.model_copy(
-                update={"labels": settings.labels.model_copy(update={"slots": "projection"})}
-            )
-        return settings
+        return settings_of(self.settings.model_copy(update={"lake": lake}), arm)
 
     def launch_model(self) -> TrainedModel:
         """The launch model, trained if need be."""

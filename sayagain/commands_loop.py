@@ -76,9 +76,7 @@ def loop(
     """
     from benchmarks.loop import ARMS, run_loop
 
-    # Without general parallel text there is no cross-lingual evidence to leave out.
-    everything = ARMS if parallel else tuple(name for name in ARMS if name != "ours-monolingual")
-    chosen = tuple(name.strip() for name in arms.split(",") if name.strip()) or everything
+    chosen = tuple(name.strip() for name in arms.split(",") if name.strip()) or ARMS
     settings = context.obj.settings(seed=seed)
     options = _options(
         out, work, massive=massive, source=source, locale=locale, rounds=rounds, seed_labels=seed_labels,

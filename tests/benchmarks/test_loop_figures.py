@@ -16,6 +16,7 @@ from benchmarks.loop import (
     flipped,
     gap_closed,
     gap_interval,
+    settings_of,
     strata_of,
 )
 from benchmarks.loop_figure import curves, write_figure
@@ -25,6 +26,7 @@ from retrain.evaluate import Outcomes
 from schemas.annotated import Annotated
 from schemas.errors import InputError
 from schemas.predictor import Interpretation
+from schemas.settings import EncoderSettings, Settings
 
 
 def right(share: float, n: int = 400, seed: int = 0) -> Outcomes:
@@ -73,8 +75,16 @@ def test_slots_count_spans_and_open_labels() -> None:
 
 
 def test_bad_options_are_told_together(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no arm 'theirs'(.|\n)*--parallel(.|\n)*one round"):
+    with pytest.raises(InputError, match=r"no arm 'theirs'(.|\n)*one round"):
         LoopOptions(tmp_path, tmp_path, arms=("theirs", "ours-monolingual"), rounds=0).check()
+
+
+def test_the_monolingual_arm_has_nothing_of_another_language(tmp_path: Path) -> None:
+    file = tmp_path / "some.tsv"
+    settings = Settings(encoder=EncoderSettings(parallel=(file,)))
+    ours, alone = settings_of(settings, "ours"), settings_of(settings, "ours-monolingual")
+    assert (ours.encoder.parallel, ours.labels.translations) == ((file,), True)
+    assert (alone.encoder.parallel, alone.labels.translations) == ((), False)
 
 
 def test_a_loop_without_parallel_text_has_good_defaults(tmp_path: Path) -> None:
