@@ -165,7 +165,7 @@ def _judged(run: Run, teaching: DataFrame, locale: str) -> DataFrame:
     may = told.where(F.col("held_out") | (F.col("stratum") == "unlabelled"))
     sampled = F.col("held_out") | chosen
     unsampled = may.where(~sampled).count() if one_in > 1 else 0
-    run.count(**{"voters_not_sampled.gate": unsampled})
+    run.count(gate_not_sampled=unsampled)
     return _fair(run, may.where(sampled))
 
 
@@ -182,7 +182,7 @@ def _fair(run: Run, turns: DataFrame) -> DataFrame:
     most = min(_OF_A_USER, max(_LEAST_OF_A_USER, counted.get((False, True), 0) // _OF_HELD_OUT))
     over = ~F.col("again") & (F.col("nth") > most)
     said_again = sum(n for (again, _), n in counted.items() if again)
-    run.count(**{"said_again.gate": said_again, "over_user_cap.gate": ranked.where(over).count()})
+    run.count(gate_said_again=said_again, gate_over_user_cap=ranked.where(over).count())
     judge = F.when(F.col("held_out"), "held_out").otherwise("voter")
     judging = ranked.where(~F.col("again") & ~over).withColumn("judge", judge)
     return judging.select("interaction_id", "utterance", "answer", "evidence", "stratum", "judge")
