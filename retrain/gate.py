@@ -181,8 +181,8 @@ def _verdict(
         served = served_if_right(lake, snapshot_id)
         verdict = decide_on_turns(contender, incumbent, judged, served, settings.gate, settings.seed)
         voters = len({e.group for e in judged if e.source == "voter"})
-        judges = f"of {turns} turns of held-out users and {voters} of others in wordings without a label"
-        return verdict, f"{verdict.examples} {judges}"
+        judges = f"{turns} of held-out users and {voters} of others in wordings without a label"
+        return verdict, f"{verdict.examples} of {turns + voters} turns, {judges}"
     said = f"only {turns} turns of held-out users and {len(target)} gold dev rows of {locale}"
     spare = dev(source)
     if len(spare) < least:
