@@ -3,7 +3,6 @@ other, on each of its snapshots."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import permutations
@@ -21,6 +20,7 @@ from schemas.errors import InputError
 from schemas.lake import Lake
 from schemas.predictor import Interpretation, Prediction
 from schemas.settings import Settings
+from schemas.training_tables import turn_group
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,9 @@ def _judged(rows: Sequence[Example], meant: Mapping[str, str]) -> list[tuple[str
 
 
 def _gain(judged: Sequence[tuple[str, str]], champion: _Recites, challenger: _Recites) -> float:
-    right = [
-        (challenger.answers[text] == intent) - (champion.answers[text] == intent) for text, intent in judged
-    ]  # fmt: skip
-    return float(np.mean(right))
+    return float(
+        np.mean([(challenger.answers[text] == meant) - (champion.answers[text] == meant) for text, meant in judged])
+    )
 
 
 def gate_decisions(settings: Settings, lake: Lake, truth: Path, locale: str) -> list[Decision]:
@@ -88,8 +87,7 @@ def gate_decisions(settings: Settings, lake: Lake, truth: Path, locale: str) -> 
     reports.sort(key=lambda r: r["decided_at"])
     versions = sorted({r["model_version"] for r in read_table(lake, "model_runs") if r["locale"] == locale},
                       key=lambda v: int(v.rpartition("/")[2]))  # fmt: skip
-    known = {hashlib.sha256(name.encode()).hexdigest()[:16]: row["gold_intent"]
-             for name, row in read_truth(truth).items()}  # fmt: skip
+    known = {turn_group(name): row["gold_intent"] for name, row in read_truth(truth).items()}
     if not known:
         raise InputError(f"{truth} has no simulated truth")
     names = list(dict.fromkeys(r["snapshot_id"] for r in reports if not r["snapshot_id"].startswith("gold-")))

@@ -28,6 +28,9 @@ Parallel = Annotated[
 Crowd = Annotated[str, typer.Option("--population", help="Named population of simulated users.")]
 Users = Annotated[int, typer.Option(min=10, help="Simulated users a round.")]
 Sample = Annotated[int, typer.Option(min=0, help="Train utterances of each locale; 0 takes all.")]
+Report = Annotated[Path, typer.Option(help="The report, JSON.")]
+Played = Annotated[Path, typer.Argument(help="The folder of a loop, or of a demo.")]
+Arm = Annotated[str, typer.Option(help="Whose lake, in a loop.")]
 Work = Annotated[Path | None, typer.Option(help="Folder for lakes and models, kept; by default beside --out.")]
 
 
@@ -119,7 +122,7 @@ def _figures(stage: dict[str, Any]) -> list[str]:
 def launch(
     context: typer.Context,
     massive: Massive,
-    out: Annotated[Path, typer.Option(help="The report, JSON.")],
+    out: Report,
     locale: Annotated[list[str], typer.Option(help="Launch locale; may be given again.")],
     parallel: Annotated[list[Path], typer.Option(help="TSV file of sentence<TAB>translation, or Tatoeba folder.")],
     source: Source = "en-US",
@@ -164,7 +167,7 @@ def launch(
 def slots(
     context: typer.Context,
     massive: Massive,
-    out: Annotated[Path, typer.Option(help="The report, JSON.")],
+    out: Report,
     locale: Annotated[list[str], typer.Option(help="Launch locale; may be given again.")],
     source: Source = "en-US",
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
@@ -207,7 +210,7 @@ def slots(
 def attacks(
     context: typer.Context,
     massive: Massive,
-    out: Annotated[Path, typer.Option(help="The report, JSON.")],
+    out: Report,
     locale: Locale,
     source: Source = "en-US",
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
@@ -267,7 +270,7 @@ def attacks(
 def budget(
     context: typer.Context,
     work: Annotated[Path, typer.Argument(help="The folder of a finished loop.")],
-    out: Annotated[Path, typer.Option(help="The report, JSON.")],
+    out: Report,
     arm: Annotated[str, typer.Option(help="Whose last training set.")] = "ours",
 ) -> None:
     """Where the rest of the gap was lost: a loop's last training set with the truth put in stage by stage."""
@@ -292,14 +295,14 @@ def budget(
 
 def label_models(
     context: typer.Context,
-    work: Annotated[Path, typer.Argument(help="The folder of a loop.")],
-    out: Annotated[Path, typer.Option(help="The report, JSON.")],
-    arm: Annotated[str, typer.Option(help="Whose lake.")] = "ours",
+    work: Played,
+    out: Report,
+    arm: Arm = "ours",
 ) -> None:
     """The posterior beside a weighted majority and a label model, on a loop's last labels and the truth."""
     from benchmarks.label_models import WAYS, compare_label_models
 
-    lake, truth, locale = _played(work, arm)
+    lake, truth, locale, _ = _played(work, arm)
     told = compare_label_models(lake, truth, locale, context.obj.settings().labels.vote_floor)
     write_json(out, told)
     names = ("precision", "precision_of_all", "calibration_error")
@@ -312,14 +315,14 @@ def label_models(
 
 def label_quality(
     context: typer.Context,
-    work: Annotated[Path, typer.Argument(help="The folder of a loop.")],
-    out: Annotated[Path, typer.Option(help="The report, JSON.")],
-    arm: Annotated[str, typer.Option(help="Whose lake.")] = "ours",
+    work: Played,
+    out: Report,
+    arm: Arm = "ours",
 ) -> None:
     """Whether a loop's last labels are as often right as they say: intents, spans and whole answers."""
     from benchmarks.label_quality import label_quality as judged
 
-    lake, truth, locale = _played(work, arm)
+    lake, truth, locale, _ = _played(work, arm)
     floor = context.obj.settings().labels.vote_floor
     told = judged(lake, truth, locale, floor)
     write_json(out, told)
@@ -340,17 +343,15 @@ def label_quality(
 
 def gate(
     context: typer.Context,
-    work: Annotated[Path, typer.Argument(help="The folder of a loop, or of a demo.")],
-    out: Annotated[Path, typer.Option(help="The report, JSON.")],
-    arm: Annotated[str, typer.Option(help="Whose lake.")] = "ours",
+    work: Played,
+    out: Report,
+    arm: Arm = "ours",
 ) -> None:
     """Whether the gate decides as the truth would have it: every model against every other, on users' turns."""
     from benchmarks.gate_decisions import gate_decisions, summary
 
-    lake, truth, locale = _played(work, arm)
-    settings = context.obj.settings()
-    seed = json.loads(_told_by(work).read_text(encoding="utf-8")).get("seed", settings.seed)
-    decisions = gate_decisions(settings.model_copy(update={"seed": seed}), lake, truth, locale)
+    lake, truth, locale, seed = _played(work, arm)
+    decisions = gate_decisions(context.obj.settings(seed=seed), lake, truth, locale)
     told = {"locale": locale} | summary(decisions)
     write_json(out, told)
     metric_rows(
@@ -364,21 +365,15 @@ def gate(
     )  # fmt: skip
 
 
-def _told_by(work: Path) -> Path:
-    """What says of which experiment a folder is: a loop's or a demo's."""
-    return next((work / name for name in ("loop.json", "report.json") if (work / name).is_file()), work / "loop.json")
-
-
-def _played(work: Path, arm: str) -> tuple[Lake, Path, str]:
-    """The lake of one arm of a loop, or of a demo, its truth, and its locale."""
+def _played(work: Path, arm: str) -> tuple[Lake, Path, str, int]:
+    """The lake of one arm of a loop, or of a demo, its truth, locale and seed."""
     from schemas.errors import InputError
     from schemas.lake import Lake
 
-    told = _told_by(work)
-    folder = work / "arms" / arm if told.name == "loop.json" else work
-    if not told.is_file() or not (folder / "lake").is_dir():
-        raise InputError(
-            f"{work} holds no loop with the arm {arm} and no demo: run `sayagain bench loop --work {work}` first"
-        )
-    locale = json.loads(told.read_text(encoding="utf-8"))["locale"]
-    return Lake(folder / "lake").open(), folder / "truth", locale
+    for name, folder in (("loop.json", work / "arms" / arm), ("report.json", work)):
+        if (work / name).is_file() and (folder / "lake").is_dir():
+            told = json.loads((work / name).read_text(encoding="utf-8"))
+            return Lake(folder / "lake").open(), folder / "truth", told["locale"], told["seed"]
+    raise InputError(
+        f"{work} holds no loop with the arm {arm} and no demo: run `sayagain bench loop --work {work}` first"
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pyarrow as pa
 
 from schemas.columns import INTENTS, LOCALE, RUN_ID, SLOTS, TAGS, TIME, Column, Table
@@ -9,6 +11,12 @@ from schemas.columns import INTENTS, LOCALE, RUN_ID, SLOTS, TAGS, TIME, Column, 
 _S, _F, _L, _B = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 
 NO_ANSWER = ""  # the intent of gate rows of turns that the assistant made nothing of
+
+
+def turn_group(interaction_id: str) -> str:
+    """`group_id` of a turn's gate rows, as `jobs.training_sets` hashes it in Spark."""
+    return hashlib.sha256(interaction_id.encode()).hexdigest()[:16]
+
 
 TRAINING_SETS = Table(
     "training_sets",

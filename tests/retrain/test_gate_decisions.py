@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from retrain.predictor import TorchPredictor
 from retrain.tables import append_rows
 from schemas.errors import InputError
 from schemas.lake import Lake, Manifest
+from schemas.training_tables import turn_group
 
 LOCALE = "xx-XX"
 
@@ -34,7 +34,7 @@ def played(lake: Lake, model: TorchPredictor, truth: Path) -> None:
     for number, (turn, answer) in enumerate(zip(turns, said, strict=True)):
         name = f"turn{number}"
         known.append({"interaction_id": name, "gold_intent": turn.intent})
-        group = hashlib.sha256(name.encode()).hexdigest()[:16]
+        group = turn_group(name)
         row = Example(turn.utterance, LOCALE, answer.interpretation.intent, None, 0.3, "gate", "expected", group)
         rows += [row, replace(row, source="held_out", weight=0.02)]
         if number % 2:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections import Counter
@@ -19,7 +18,7 @@ from jobs.lake import run_step
 from jobs.pipeline import STEPS
 from schemas.lake import Lake
 from schemas.normalise import formulation_id, normalise
-from schemas.training_tables import NO_ANSWER
+from schemas.training_tables import NO_ANSWER, turn_group
 
 
 def snapshot(mined: Mined) -> list[dict[str, Any]]:
@@ -49,7 +48,7 @@ def test_gate_rows_are_turns_that_no_label_was_made_of(mined: Mined, tmp_path: P
             continue
         stratum = "labelled" if turn["formulation_id"] in labelled else "unlabelled"
         if turn["held_out"] or stratum == "unlabelled":
-            group = hashlib.sha256(turn["interaction_id"].encode()).hexdigest()[:16]
+            group = turn_group(turn["interaction_id"])
             same = turn["user_id"], turn["formulation_id"], said and said["intent"]
             by_user.setdefault(same, []).append(group)
             judges[group] = (text, stratum, "held_out" if turn["held_out"] else "voter", said is not None)
@@ -80,7 +79,7 @@ def test_nobody_judges_alone(mined: Mined, tmp_path: Path, monkeypatch: pytest.M
     manifest = lake.manifest("training_sets")
     assert manifest is not None
     names = {turn["interaction_id"]: turn["user_id"] for turn in mined.rows("turns")}
-    of_turn = {hashlib.sha256(name.encode()).hexdigest()[:16]: user for name, user in names.items()}
+    of_turn = {turn_group(name): user for name, user in names.items()}
 
     def judging(rows: list[dict[str, Any]]) -> Counter[str]:
         return Counter(of_turn[r["group_id"]] for r in rows if r["source"] in ("held_out", "voter"))
