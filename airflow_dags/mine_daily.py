@@ -16,7 +16,8 @@ worker as AIRFLOW_VAR_SAYAGAIN_COMMAND and so on, and not as SAYAGAIN_COMMAND.
 A task that fails by accident (exit code 1, a kill) is retried: every step may be killed and run again. Bad
 input or settings (2) and a refusal by a gate (3) stay what they are when tried again, so they are not. A
 refused batch fails the run. A refused challenger is an ordinary night: `gate` is skipped, `promote` with it,
-the champion stays.
+the champion stays. Whether it goes on trial the gate says, and `trial` what came of it, before the champion is asked
+about anything.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 AFTER: dict[str, tuple[str, ...]] = {
     "ingest": (),
     "turns": ("ingest",),
-    "guess": ("turns",),
+    "trial": ("turns",),
+    "guess": ("trial",),
     "rephrase_pairs": ("turns",),
     "rephrase_edges": ("rephrase_pairs",),
     "encoder": ("rephrase_pairs",),
@@ -50,7 +52,7 @@ AFTER: dict[str, tuple[str, ...]] = {
     "gate": ("train",),
     "promote": ("gate",),
 }
-NOT_MINING = ("ingest", "guess", "train", "gate", "promote")
+NOT_MINING = ("ingest", "trial", "guess", "train", "gate", "promote")
 BAD_INPUT, REFUSED = 2, 3  # exit codes of the command
 
 

@@ -19,7 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rehearsal import rehearse
-from benchmarks.rounds import ceiling, launch, new_lake, of_loop, retrain_and_gate, scored, traffic, write_gold
+from benchmarks.rounds import (
+    ceiling,
+    launch,
+    new_lake,
+    of_loop,
+    retrain_and_gate,
+    scored,
+    traffic,
+    trial_of,
+    write_gold,
+)
 from benchmarks.scoring import MiningScore, example_pairs, read_truth, score_mining
 from jobs.ingest import ingest
 from jobs.pipeline import mine
@@ -74,6 +84,7 @@ class _Round:
     version: str
     promoted: bool
     gate: str
+    trial: dict[str, str] | None
     seconds: float
     metrics: dict[str, Any] = field(default_factory=dict)
 
@@ -160,6 +171,7 @@ def run_demo(settings: Settings, options: DemoOptions, say: Say) -> dict[str, An
                 "champion": done.version,
                 "promoted": done.promoted,
                 "gate": done.gate,
+                "trial": done.trial,
                 "seconds": round(done.seconds, 1),
             }
         )
@@ -212,11 +224,14 @@ def _round(
     found = traffic(settings, lake, book, crowd, number, options.out / "raw", options.out / "truth")
     say(f"round {number}: ingesting {found.turns} turns")
     ingest(lake, settings, [str(found.logs)])
+    trial = None
     for result in mine(lake, settings):
         say(f"round {number}: mined {result.step}")
         if result.step == "turns":
+            trial = trial_of(settings, lake)
             guess_again(settings, lake)
     say(f"round {number}: training the challenger")
     decision = retrain_and_gate(settings, lake)
     score = score_mining(lake, read_truth(options.out / "truth"), options.locale)
-    return _Round(found, score, decision.version, decision.promoted, decision.reason, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return _Round(found, score, decision.version, decision.promoted, decision.reason, trial, seconds)

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.dataset as ds
 
 from benchmarks.scoring import read_truth
 from retrain import registry
 from retrain.data import Example, read_snapshot
 from retrain.gate import decide_on_turns, served_if_right
 from retrain.tables import read_table
+from retrain.trial import TRIAL, share_of
 from schemas.errors import InputError
 from schemas.lake import Lake
 from schemas.predictor import Interpretation, Prediction
@@ -90,7 +92,7 @@ def gate_decisions(settings: Settings, lake: Lake, truth: Path, locale: str) -> 
     known = {turn_group(name): row["gold_intent"] for name, row in read_truth(truth).items()}
     if not known:
         raise InputError(f"{truth} has no simulated truth")
-    names = list(dict.fromkeys(r["snapshot_id"] for r in reports if not r["snapshot_id"].startswith("gold-")))
+    names = list(dict.fromkeys(r["snapshot_id"] for r in reports if not r["snapshot_id"].startswith(("gold-", TRIAL))))
     rows_of = {name: [e for e in read_snapshot(lake, name, ("gate",)) if e.locale == locale] for name in names}
     if len(versions) < 2 or not any(_judged(rows, known) for rows in rows_of.values()):
         raise InputError(f"the lake at {lake.path} has not two models of {locale} and a snapshot with turns that judge")
@@ -121,6 +123,23 @@ def gate_decisions(settings: Settings, lake: Lake, truth: Path, locale: str) -> 
                 )
             )
     return found
+
+
+def shares_served(lake: Lake, truth: Path, locale: str) -> list[dict[str, Any]]:
+    """How many of each model's turns served, as a trial would say and in truth.
+
+    Cost: two scans of a few columns of `turns` a model.
+    """
+    served = {name: bool(row["satisfied"]) for name, row in read_truth(truth).items()}
+    said = lake.dataset("turns").to_table(["interaction_id", "model_version"], filter=ds.field("heard"))
+    of_model: dict[str, list[bool]] = {}
+    for name, version in zip(*(column.to_pylist() for column in said.columns), strict=True):
+        if version is not None and name in served:
+            of_model.setdefault(version, []).append(served[name])
+    return [
+        {"model": v, "turns": len(turns), "served": float(np.mean(turns)), "estimate": share_of(lake, locale, v)}
+        for v, turns in sorted(of_model.items())
+    ]
 
 
 def summary(decisions: Sequence[Decision]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from benchmarks.rounds import (
     of_loop,
     retrain_and_gate,
     traffic,
+    trial_of,
     write_gold,
 )
 from benchmarks.scoring import read_truth, score_mining
@@ -239,6 +240,7 @@ class Loop:
             began, number = time.monotonic(), len(done) + 1
             told = json.loads((first / "done.json").read_text()) if number == 1 else self._talk(lake, folder, number)
             self.mine(lake, SHARED, arm)
+            trial = trial_of(self.of(lake.path, arm), lake)
             self.say(f"{arm}, round {number}: labelling")
             if arm in LABELLERS or arm == "self-training":
                 label(lake, self.options.locale, self.of(lake.path, arm), arm)
@@ -256,6 +258,7 @@ class Loop:
                     "round": number,
                     **told,
                     **score.to_json(),
+                    "trial": trial,
                     "champion": decision.version,
                     "promoted": decision.promoted,
                     "gate": decision.reason,

@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks.loop_reports import METRICS, TITLES
+from benchmarks.loop_reports import METRICS, TITLES, told_of_trial
 from benchmarks.pictures import QUIET, as_svg, in_percent, in_powers_of_ten, looks, panels
 
 _STYLE = """
@@ -124,6 +124,14 @@ def _rounds(told: dict[str, Any]) -> str:
         if not row["promoted"]
     ]
     why = f"<p class=note>Refused by the gate:</p><ul class=note>{''.join(refused)}</ul>" if refused else ""
+    trials = [
+        f"<li>{escape(arm['name'])}, round {row['round']}: {escape(told_of_trial(row['trial']))}</li>"
+        for arm in told["arms"]
+        for row in arm["rounds"]
+        if row.get("trial")  # not of an older program
+    ]
+    if trials:
+        why += f"<p class=note>On trial in the round, before its labels:</p><ul class=note>{''.join(trials)}</ul>"
     return f"<table>{head}{''.join(rows)}</table>{why}"
 
 

@@ -37,6 +37,12 @@ def read_reports(paths: Sequence[Path]) -> list[dict[str, Any]]:
     return told
 
 
+def told_of_trial(trial: dict[str, str]) -> str:
+    """What became of a challenger on trial in a round, in a sentence."""
+    became = {"passed": "became champion", "worse": "was taken off trial", "open": "stayed on trial"}[trial["result"]]
+    return f"{trial['challenger']} {became}: {trial['reason']}"
+
+
 def said(key: str, value: Any) -> str:
     """One of `NAMED` as people read it: 300 seed labels."""
     if key == "locale":

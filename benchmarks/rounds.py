@@ -17,10 +17,12 @@ from retrain.evaluate import Outcomes, outcomes
 from retrain.gate import gate
 from retrain.predictor import TorchPredictor
 from retrain.train import supervised, train
+from retrain.trial import decide_trial
 from schemas.annotated import Annotated, write_annotated
 from schemas.lake import Lake
 from schemas.settings import INTERPRETED, Settings
 from simulator.catalogue import Catalogue
+from simulator.dialogue import Trial
 from simulator.logs import Simulated, simulate
 from simulator.population import Population
 
@@ -80,11 +82,20 @@ def launch(settings: Settings, lake: Lake) -> str:
 def traffic(
     settings: Settings, lake: Lake, book: Catalogue, crowd: Population, number: int, raw: Path, truth: Path
 ) -> Simulated:
-    """One round of users who talk to the lake's champion."""
-    champion = registry.champion(lake, book.locale)
+    """One round of users who talk to the lake's champion, or to the challenger on trial."""
+    champion, tried = registry.champion(lake, book.locale), registry.on_trial(lake, book.locale)
     assert champion is not None, "launch promotes one"
+    trial = Trial(tried, settings.gate.trial_share) if tried else None
     start = START + timedelta(days=crowd.days * (number - 1))
-    return simulate(book, champion, crowd, seed=settings.seed, round=number, start=start, out=raw, truth=truth)
+    return simulate(
+        book, champion, crowd, seed=settings.seed, round=number, start=start, out=raw, truth=truth, trial=trial
+    )
+
+
+def trial_of(settings: Settings, lake: Lake) -> dict[str, str] | None:
+    """Judge the challenger on trial, if any, by the turns of the lake: what became of it, for a report."""
+    outcome = decide_trial(settings, lake)
+    return None if outcome is None else vars(outcome)
 
 
 def retrain_and_gate(settings: Settings, lake: Lake, *, with_encoder: bool = False) -> Decision:

@@ -3,6 +3,8 @@
 Evidence, in this order: gold dev rows of the target locale; gate rows of the snapshot (turns which the challenger could
 not have learnt by heart: of users kept out of the votes, and of all users where a wording has no label); where these
 are too few, gold dev rows of the source locale, and the report says so. No test partition is ever read.
+
+A challenger that none of this passes, nor shows to be worse, goes on trial (`retrain.trial`).
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ class Report:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the figures say, before anyone has names; None where nothing is known. `examples`: that judged."""
+    """What the figures say, before anyone has names; None where nothing is known. `examples`: that judged; `open`: not
+    passed, and not shown to be worse by the margin either."""
 
     passed: bool
     reason: str
@@ -53,6 +56,7 @@ class Verdict:
     champion_accuracy: float | None
     lower_bound: float | None
     examples: int
+    open: bool = False
 
 
 def _answers(predictor: Predictor, rows: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
@@ -100,23 +104,22 @@ def decide(
         return Verdict(passed, reason, float(intents.mean()), float(other.mean()), bound, len(rows))
     other, other_exact = _answers(champion, rows)
     bound = _bound(intents, other, settings.confidence)
-    faults = (
-        []
-        if bound > -settings.margin
-        else [f"intent accuracy {intents.mean() - other.mean():+.3f} ({sure} {bound:+.3f})"]
-    )
-    known = np.array([e.slots is not None for e in rows])
     said = f"intent accuracy {intents.mean() - other.mean():+.3f} ({sure} {bound:+.3f})"
+    faults = [] if bound > -settings.margin else [said]
+    worse = -_bound(other, intents, settings.confidence) <= -settings.margin
+    known = np.array([e.slots is not None for e in rows])
     if known.sum() >= settings.min_examples:
         exact_bound = _bound(exact[known], other_exact[known], settings.confidence)
         gain = f"exact match {exact[known].mean() - other_exact[known].mean():+.3f} ({sure} {exact_bound:+.3f})"
         said += f", {gain}"
         if exact_bound <= -settings.margin:
             faults.append(gain)
+        worse |= -_bound(other_exact[known], exact[known], settings.confidence) <= -settings.margin
     reason = f"not worse by {settings.margin}: {said}"
     if faults:
         reason = f"may be worse by {settings.margin}: {', '.join(faults)}"
-    return Verdict(not faults, reason, float(intents.mean()), float(other.mean()), bound, len(rows))
+    open_ = bool(faults) and not worse
+    return Verdict(not faults, reason, float(intents.mean()), float(other.mean()), bound, len(rows), open_)
 
 
 def decide_on_turns(
@@ -141,14 +144,15 @@ def decide_on_turns(
     ]  # fmt: skip
     found = estimate(rows, said[0], said[1], served_if_right, seed)
     if not found.turns:
-        return Verdict(False, "nothing is known of the two models where they differ", None, None, None, 0)
-    bound = float(np.quantile(found.resampled, 1 - settings.confidence))
+        return Verdict(False, "nothing is known of the two models where they differ", None, None, None, 0, open=True)
+    bound, above = (float(np.quantile(found.resampled, q)) for q in (1 - settings.confidence, settings.confidence))
     passed = bound > -settings.margin
     reason = (
         f"{'not worse' if passed else 'may be worse'} by {settings.margin}: expected intent accuracy "
         f"{found.gain:+.3f} ({settings.confidence:.0%} bound {bound:+.3f})"
     )
-    return Verdict(passed, reason, found.champion + found.gain, found.champion, bound, found.turns)
+    open_ = not passed and above > -settings.margin
+    return Verdict(passed, reason, found.champion + found.gain, found.champion, bound, found.turns, open_)
 
 
 def served_if_right(lake: Lake, snapshot_id: str) -> float:
@@ -193,7 +197,8 @@ def _verdict(
 
 def gate(settings: Settings, lake: Lake, snapshot_id: str) -> Report:
     """Decide whether the challenger of `settings.locale` may become champion; append the decision to
-    `gate_reports`.
+    `gate_reports`. One that is neither passed nor shown to be worse goes on trial, where `gate.trial_share` allows it
+    and none is on trial against this champion.
 
     Raises:
         InputError: no launch locale, no challenger, no such snapshot. A refusal is a report that did not
@@ -222,4 +227,7 @@ def gate(settings: Settings, lake: Lake, snapshot_id: str) -> Report:
         settings.gate.margin,
     )
     append_rows(lake, "gate_reports", [{**vars(report), "decided_at": datetime.now(UTC)}])
+    undecided = verdict is not None and verdict.open and incumbent is not None
+    if undecided and settings.gate.trial_share > 0 and registry.version_of(lake, locale, registry.TRIAL) is None:
+        registry.begin_trial(lake, locale)
     return report

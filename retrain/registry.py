@@ -1,7 +1,8 @@
 """The model registry: MLflow on a local SQLite store in the lake. Aliases move, files are never copied.
 
 One registered model a locale, `sayagain-<locale>`, with the aliases `champion` (served), `challenger` (last
-trained) and `previous` (the champion before, for a one-command rollback). Only this module imports MLflow.
+trained), `previous` (the champion before, for a one-command rollback) and `trial` (a challenger that serves a share of
+users, `retrain.trial`). Only this module imports MLflow.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from retrain.train import TrainedModel
 from schemas.errors import InputError, RefusedError
 from schemas.lake import Lake
 
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+CHAMPION, CHALLENGER, PREVIOUS, TRIAL = "champion", "challenger", "previous", "trial"
 _HISTORY = "champions"  # tag of the registered model: versions that were champion before this one, oldest first
 
 
@@ -162,6 +163,32 @@ def challenger(lake: Lake, locale: str) -> TorchPredictor | None:
     return _aliased(lake, locale, CHALLENGER)
 
 
+def on_trial(lake: Lake, locale: str) -> TorchPredictor | None:
+    """The challenger that serves a share of a locale's users, or None."""
+    return _aliased(lake, locale, TRIAL)
+
+
+def begin_trial(lake: Lake, locale: str) -> str:
+    """Put the challenger on trial, in place of whichever is; returns its version.
+
+    Raises:
+        InputError: there is no challenger beside a champion.
+    """
+    contender, incumbent = version_of(lake, locale, CHALLENGER), version_of(lake, locale, CHAMPION)
+    if contender is None or incumbent is None or contender == incumbent:
+        raise InputError(f"no challenger beside the champion of {locale}: run `sayagain train` first")
+    _connect(lake).set_registered_model_alias(model_name(locale), TRIAL, contender.rpartition("/")[2])
+    return contender
+
+
+def end_trial(lake: Lake, locale: str) -> str | None:
+    """Take the challenger on trial off it; returns its version, None where none was."""
+    tried = version_of(lake, locale, TRIAL)
+    if tried is not None:
+        _connect(lake).delete_registered_model_alias(model_name(locale), TRIAL)
+    return tried
+
+
 def _history(lake: Lake, locale: str) -> list[str]:
     tags = _connect(lake).get_registered_model(model_name(locale)).tags
     return [n for n in tags.get(_HISTORY, "").split(",") if n]
@@ -175,22 +202,25 @@ def _crown(lake: Lake, locale: str, number: str, history: list[str]) -> None:
     elif _number(lake, locale, PREVIOUS) is not None:
         client.delete_registered_model_alias(name, PREVIOUS)
     client.set_registered_model_alias(name, CHAMPION, number)
+    end_trial(lake, locale)  # it was against the champion before
 
 
-def promote(lake: Lake, locale: str, *, force: bool = False) -> str:
-    """Make the challenger the champion; the champion becomes `previous`. Returns the new champion's version.
+def promote(lake: Lake, locale: str, *, alias: str = CHALLENGER, force: bool = False) -> str:
+    """Make the challenger the champion; the champion becomes `previous`, and a trial is over. Returns the new
+    champion's version.
 
     Args:
+        alias: `TRIAL` takes the challenger on trial instead of the last trained.
         force: promote without a passed gate.
 
     Raises:
-        InputError: there is no challenger.
+        InputError: there is no such challenger.
         RefusedError: the last gate report of this challenger against this champion did not pass, or there
         is none.
     """
-    contender, incumbent = version_of(lake, locale, CHALLENGER), version_of(lake, locale, CHAMPION)
+    contender, incumbent = version_of(lake, locale, alias), version_of(lake, locale, CHAMPION)
     if contender is None:
-        raise InputError(f"no challenger for {locale}: run `sayagain train` first")
+        raise InputError(f"no {alias} for {locale}: run `sayagain train` first")
     if contender == incumbent:
         return contender
     if not force:
@@ -228,8 +258,8 @@ def rollback(lake: Lake, locale: str) -> str:
 
 
 def status(lake: Lake, locale: str) -> dict[str, str | None]:
-    """Versions behind the three aliases."""
-    return {alias: version_of(lake, locale, alias) for alias in (CHAMPION, CHALLENGER, PREVIOUS)}
+    """Versions behind the aliases."""
+    return {alias: version_of(lake, locale, alias) for alias in (CHAMPION, CHALLENGER, PREVIOUS, TRIAL)}
 
 
 def locales(lake: Lake) -> list[str]:

@@ -176,7 +176,7 @@ def status(context: typer.Context) -> None:
 
         locales = [settings.locale] if settings.locale else registry.locales(lake)
         models = [(name, *(v or "" for v in registry.status(lake, name).values())) for name in locales]
-        metric_rows("Models", ("locale", "champion", "challenger", "previous"), models)
+        metric_rows("Models", ("locale", "champion", "challenger", "previous", "on trial"), models)
 
 
 def inspect(

@@ -348,11 +348,12 @@ def gate(
     arm: Arm = "ours",
 ) -> None:
     """Whether the gate decides as the truth would have it: every model against every other, on users' turns."""
-    from benchmarks.gate_decisions import gate_decisions, summary
+    from benchmarks.gate_decisions import gate_decisions, shares_served, summary
 
     lake, truth, locale, seed = _played(work, arm)
     decisions = gate_decisions(context.obj.settings(seed=seed), lake, truth, locale)
-    told = {"locale": locale} | summary(decisions)
+    served = shares_served(lake, truth, locale)
+    told = {"locale": locale} | summary(decisions) | {"served": served}
     write_json(out, told)
     metric_rows(
         f"{locale}: {told['right']} of {told['of']} decided as the truth would have it, {told['passed_wrongly']} "
@@ -363,6 +364,11 @@ def gate(
           *("" if value is None else "yes" if value else "no" for value in (d.passes, d.right, d.recorded)))
          for d in decisions],
     )  # fmt: skip
+    metric_rows(
+        "Turns that served, percent: what a trial says of each model, and the truth",
+        ("model", "turns", "says", "truth"),
+        [(m["model"], f"{m['turns']:,}", percent(m["estimate"]), percent(m["served"])) for m in served],
+    )
 
 
 def _played(work: Path, arm: str) -> tuple[Lake, Path, str, int]:

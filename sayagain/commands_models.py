@@ -1,4 +1,4 @@
-"""Commands about models: train, evaluate, predict, gate, promote, rollback, guess."""
+"""Commands about models: train, evaluate, predict, gate, trial, promote, rollback, guess."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Which = Annotated[str, typer.Option("--model", help="champion, challenger, or a 
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (train, evaluate, predict, gate, promote, rollback, guess):
+    for command in (train, evaluate, predict, gate, trial, promote, rollback, guess):
         app.command()(command)
 
 
@@ -141,8 +141,41 @@ def gate(context: typer.Context) -> None:
     with working("gate"):
         report = run(settings, lake, runs[-1]["snapshot_id"])
     if not report.passed:
-        raise RefusedError(f"{report.challenger} may not replace {report.champion or 'nothing'}: {report.reason}")
+        refused = f"{report.challenger} may not replace {report.champion or 'nothing'}: {report.reason}"
+        if registry.version_of(lake, locale, registry.TRIAL) == report.challenger:
+            share = percent(settings.gate.trial_share)
+            refused += f"; on trial now: serve it to {share}% of users, and `sayagain trial` will decide"
+        raise RefusedError(refused)
     console.print(f"gate             [green]passed[/green]  {report.challenger}: {report.reason}", soft_wrap=True)
+
+
+def trial(
+    context: typer.Context,
+    begin: Annotated[bool, typer.Option("--begin", help="Put the challenger on trial, unasked.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End the trial undecided.")] = False,
+) -> None:
+    """Judge the challenger on trial by the users it served: promote it, end the trial, or let it go on."""
+    from schemas.errors import InputError
+
+    if begin and stop:
+        raise InputError("--begin and --stop: one of them")
+    settings, lake, locale = _opened(context, write=True)
+    from retrain import registry
+    from retrain.trial import decide_trial
+
+    if begin:
+        share = settings.gate.trial_share
+        if not share:
+            raise InputError("gate.trial_share is 0: set the share of users that a challenger on trial serves")
+        console.print(f"{registry.begin_trial(lake, locale)} is on trial: serve it to {percent(share)}% of users")
+    elif stop:
+        stopped = registry.end_trial(lake, locale)
+        console.print(f"{stopped} is no longer on trial" if stopped else f"no challenger of {locale} is on trial")
+    elif (outcome := decide_trial(settings, lake)) is None:
+        console.print(f"no challenger of {locale} is on trial")
+    else:
+        became = {"passed": "champion now", "worse": "off trial", "open": "still on trial"}[outcome.result]
+        console.print(f"trial            {outcome.challenger} is {became}: {outcome.reason}", soft_wrap=True)
 
 
 def promote(

@@ -189,6 +189,7 @@ class GateSettings(_Section):
     margin: Share = 0.02  # non-inferiority, in intent accuracy
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # one-sided
     min_examples: Count = 30
+    trial_share: Share = 0.25  # of users, served by a challenger that could not be decided on; 0: no trials
 
 
 class Settings(BaseSettings):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from schemas.predictor import Prediction, Predictor, Slot
+from schemas.trial import on_trial
 from simulator.assistant import Pending, Reply, fill_slot, respond
 from simulator.attack import Bot, bots
 from simulator.catalogue import OUT_OF_SCOPE, Catalogue
@@ -34,6 +35,14 @@ class _Said:
     text: str
     slots: tuple[Slot, ...]
     asr_confidence: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A challenger that serves a share of users, 0 to 1, in place of the champion."""
+
+    challenger: Predictor
+    share: float
 
 
 @dataclass
@@ -284,16 +293,25 @@ class User:
 
 
 def converse(
-    catalogue: Catalogue, predictor: Predictor, population: Population, *, seed: int, round: int, name: str
+    catalogue: Catalogue,
+    predictor: Predictor,
+    population: Population,
+    *,
+    seed: int,
+    round: int,
+    name: str,
+    trial: Trial | None = None,
 ) -> Outcome:
     """Simulate one round.
 
     Args:
         catalogue: what users want and say.
-        predictor: the model that answers; asked once a wave, for distinct texts new in this round.
+        predictor: the model that answers; it and a challenger are asked once a wave, for distinct texts new to them in
+            this round.
         population: how users behave.
         seed, round: key every random stream.
         name: begins every interaction id.
+        trial: of a challenger, beside the predictor.
 
     Returns:
         All turns, people one after the other, each in time order; the ids of attackers come last.
@@ -307,20 +325,24 @@ def converse(
         if np.random.default_rng([seed, _SHARED, i]).random() < population.shared_device:
             users.append(User(i, catalogue, population, habits, key, name, host))
     users += bots(catalogue, population, key, name)
-    version = predictor.version
-    answers: dict[str, Prediction] = {}
+    models = {predictor.version: predictor}
+    for user in users:
+        user.version = predictor.version
+        if trial and on_trial(trial.challenger.version, user.user_id, trial.share):
+            user.version = trial.challenger.version
+            models[user.version] = trial.challenger
+    answers: dict[str | None, dict[str, Prediction]] = {version: {} for version in models}
     turns: list[list[Turn]] = [[] for _ in users]
     active = list(enumerate(users))
-    for _, user in active:
-        user.version = version
     while active:
         spoken = [(i, user, text) for i, user in active if (text := user.speak()) is not None]
-        unseen = list(dict.fromkeys(text for _, user, text in spoken if user.asks_model and text not in answers))
-        if unseen:
-            predictions = predictor.predict(unseen, catalogue.locale)
-            answers.update(zip(unseen, predictions, strict=True))
+        for version, model in models.items():
+            known = answers[version]
+            asked = (text for _, user, text in spoken if user.asks_model and user.version == version)
+            if unseen := [text for text in dict.fromkeys(asked) if text not in known]:
+                known.update(zip(unseen, model.predict(unseen, catalogue.locale), strict=True))
         for i, user, text in spoken:
-            turns[i].append(user.hear(answers.get(text) if user.asks_model else None))
+            turns[i].append(user.hear(answers[user.version].get(text) if user.asks_model else None))
         active = [(i, user) for i, user, _ in spoken]
     outcome = Outcome([turn for own in turns for turn in own])
     for user in users:

@@ -15,7 +15,7 @@ from schemas.columns import SLOTS
 from schemas.errors import InputError
 from schemas.predictor import Interpretation, Predictor, Slot
 from simulator.catalogue import Catalogue
-from simulator.dialogue import converse
+from simulator.dialogue import Trial, converse
 from simulator.population import Population
 from simulator.turn import Turn
 
@@ -104,6 +104,7 @@ def simulate(
     out: Path | str,
     truth: Path | str,
     locale: str | None = None,
+    trial: Trial | None = None,
 ) -> Simulated:
     """Simulate one round of traffic and write its logs and its truth. Same arguments, same bytes.
 
@@ -117,6 +118,7 @@ def simulate(
         out: folder for `<locale>-<round>.jsonl`.
         truth: folder for `<locale>-<round>.parquet`; never `out` or below it, lest it be ingested.
         locale: what the logs say; the catalogue's own by default.
+        trial: of a challenger, which serves a share of the users.
 
     Raises:
         InputError: the truth would lie inside `out`, `start` has no time zone, `seed` or `round` is negative,
@@ -136,7 +138,7 @@ def simulate(
         faults.append(f"users of this catalogue speak {catalogue.locale}, not {locale}")
     if faults:
         raise InputError("\n".join(faults))
-    outcome = converse(catalogue, predictor, population, seed=seed, round=round, name=f"{locale}-{round}")
+    outcome = converse(catalogue, predictor, population, seed=seed, round=round, name=f"{locale}-{round}", trial=trial)
     turns = sorted(outcome.turns, key=lambda turn: (turn.seconds, turn.interaction_id))
     logs_file, truth_file = out / f"{locale}-{round}.jsonl", truth / f"{locale}-{round}.parquet"
     try:

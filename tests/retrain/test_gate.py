@@ -55,7 +55,10 @@ def test_non_inferiority(challenger: float, champion: float, passed: bool) -> No
 def test_few_rows_cannot_show_that_a_tie_is_harmless() -> None:
     flip = Planted(lambda i: i % 2 == 0)
     other = Planted(lambda i: i % 2 == 1)
-    assert not decide(flip, other, ROWS[:40], GateSettings()).passed
+    verdict = decide(flip, other, ROWS[:40], GateSettings())
+    assert not verdict.passed
+    assert verdict.open  # nor that it is not
+    assert not decide(below(0.5), below(0.9), ROWS, GateSettings()).open  # it is worse
 
 
 def test_a_first_model_has_to_beat_the_majority_class() -> None:
@@ -100,7 +103,7 @@ def test_register_gate_promote_rollback(lake: Lake, toy_model: TorchPredictor) -
     expected = [replace(e, source="expected", weight=0.5) for e in held_out]
     publish_rows(lake, [replace(e, slots=None) for e in (*held_out, *expected)])
     assert registry.champion(lake, "xx-XX") is None
-    assert registry.status(lake, "xx-XX") == {"champion": None, "challenger": None, "previous": None}
+    assert set(registry.status(lake, "xx-XX").values()) == {None}
     with pytest.raises(InputError, match="no challenger"):
         registry.promote(lake, "xx-XX")
     with pytest.raises(InputError, match="roll back"):
@@ -126,10 +129,16 @@ def test_register_gate_promote_rollback(lake: Lake, toy_model: TorchPredictor) -
     assert not report.passed
     assert report.champion == first
     assert report.challenger == second
+    assert registry.on_trial(lake, "xx-XX") is None  # it is worse
     with pytest.raises(RefusedError, match="did not pass"):
         registry.promote(lake, "xx-XX")
     assert registry.promote(lake, "xx-XX", force=True) == second
-    assert registry.status(lake, "xx-XX") == {"champion": second, "challenger": second, "previous": first}
+    assert registry.status(lake, "xx-XX") == {
+        "champion": second,
+        "challenger": second,
+        "previous": first,
+        "trial": None,
+    }
     assert registry.rollback(lake, "xx-XX") == first
     assert registry.version_of(lake, "xx-XX", "champion") == first
     with pytest.raises(InputError, match="roll back"):
