@@ -231,10 +231,10 @@ def models(published: Published, locale: str) -> None:
     st.subheader("Gate reports", anchor=False)
     st.caption(
         "Whether a new model may replace the champion. The lower bound of the difference must not fall below "
-        "minus the margin."
+        "minus the margin. Of a challenger on trial (snapshot `trial`) accuracies are shares of turns served."
     )
     frame = reports.sort_by([("decided_at", "descending")]).to_pandas()
     frame.insert(0, "verdict", ["passed" if passed else "refused" for passed in frame["passed"]])
     order = ["verdict", "challenger", "champion", "reason", "challenger_accuracy", "champion_accuracy"]
-    order += ["lower_bound", "margin", "examples", "locale", "decided_at"]
+    order += ["lower_bound", "margin", "examples", "snapshot_id", "locale", "decided_at"]
     st.dataframe(frame, hide_index=True, column_order=order, column_config=numbers)

@@ -145,8 +145,9 @@ def _judged(run: Run, teaching: DataFrame, locale: str) -> DataFrame:
     the intent that was carried out (`answer`, null where nothing was made of them).
 
     Held-out users' turns, and voters' turns in wordings that teach nothing: all of them, or those of a sample of
-    wordings. What one user said in the same words and was answered alike counts once, and nobody's turns are many: what
-    is left out for these three reasons is counted.
+    wordings. What one user said in the same words and was answered alike counts once, and nobody's turns are many. What
+    is left out is counted: turns of robots, without text, that ask back or fail, bare answers (`gate_tells_nothing`),
+    voters' in wordings that teach (`gate_taught`), and those left out for the other three reasons.
 
     Args:
         teaching: formulation_id of the wordings that gold, the log or a pair says something of.
@@ -162,11 +163,15 @@ def _judged(run: Run, teaching: DataFrame, locale: str) -> DataFrame:
     voters = run.rows("turns", (pc.field("locale") == locale) & OF_VOTERS)
     one_in = -(-voters // _OF_VOTERS)
     chosen = F.conv(F.substring("formulation_id", 1, 8), 16, 10).cast("long") % max(one_in, 1) == 0
-    may = told.where(F.col("held_out") | (F.col("stratum") == "unlabelled"))
-    sampled = F.col("held_out") | chosen
-    unsampled = may.where(~sampled).count() if one_in > 1 else 0
-    run.count(gate_not_sampled=unsampled)
-    return _fair(run, may.where(sampled))
+    taught, sampled = ~F.col("held_out") & (F.col("stratum") == "labelled"), F.col("held_out") | chosen
+    by_fate = told.groupBy(taught.alias("taught"), sampled.alias("sampled")).count().collect()
+    fates = {(r["taught"], r["sampled"]): r["count"] for r in by_fate}
+    run.count(
+        gate_tells_nothing=run.rows("turns", pc.field("locale") == locale) - sum(fates.values()),
+        gate_taught=fates.get((True, True), 0) + fates.get((True, False), 0),
+        gate_not_sampled=fates.get((False, False), 0),
+    )
+    return _fair(run, told.where(~taught & sampled))
 
 
 def _fair(run: Run, turns: DataFrame) -> DataFrame:

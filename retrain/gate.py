@@ -195,6 +195,11 @@ def _verdict(
     return decide(contender, incumbent, spare, settings.gate), origin
 
 
+def write_report(lake: Lake, report: Report) -> None:
+    """Append a decision to `gate_reports`."""
+    append_rows(lake, "gate_reports", [{**vars(report), "decided_at": datetime.now(UTC)}])
+
+
 def gate(settings: Settings, lake: Lake, snapshot_id: str) -> Report:
     """Decide whether the challenger of `settings.locale` may become champion; append the decision to
     `gate_reports`. One that is neither passed nor shown to be worse goes on trial, where `gate.trial_share` allows it
@@ -226,7 +231,7 @@ def gate(settings: Settings, lake: Lake, snapshot_id: str) -> Report:
         verdict.lower_bound if verdict else None,
         settings.gate.margin,
     )
-    append_rows(lake, "gate_reports", [{**vars(report), "decided_at": datetime.now(UTC)}])
+    write_report(lake, report)
     undecided = verdict is not None and verdict.open and incumbent is not None
     if undecided and settings.gate.trial_share > 0 and registry.version_of(lake, locale, registry.TRIAL) is None:
         registry.begin_trial(lake, locale)

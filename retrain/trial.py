@@ -13,7 +13,6 @@ by EM). Neither the wording nor the answer is looked at: they would bring the lo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,7 @@ import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from retrain import registry
-from retrain.gate import served_if_right
-from retrain.tables import append_rows
+from retrain.gate import Report, served_if_right, write_report
 from schemas.errors import InputError
 from schemas.lake import Lake
 from schemas.settings import GateSettings, Settings
@@ -203,9 +201,7 @@ def decide_trial(settings: Settings, lake: Lake) -> Outcome | None:
     outcome = Outcome(tried, incumbent, result, figures.pop("reason"))
     if result == "open":
         return outcome
-    report = {"decided_at": datetime.now(UTC), "locale": locale, "challenger": tried, "champion": incumbent}
-    report |= {"snapshot_id": TRIAL, "passed": result == "passed", "reason": outcome.reason, **figures}
-    append_rows(lake, "gate_reports", [report])
+    write_report(lake, Report(locale, tried, incumbent, TRIAL, result == "passed", outcome.reason, **figures))
     if result == "passed":
         registry.promote(lake, locale, alias=registry.TRIAL)
     else:

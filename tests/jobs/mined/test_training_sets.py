@@ -38,13 +38,15 @@ def test_gate_rows_are_turns_that_no_label_was_made_of(mined: Mined, tmp_path: P
     labelled = gold | {r["formulation_id"] for r in read(lake, "pseudo_labels") if r["status"] == "accepted"}
     judges: dict[str, tuple[str, str, str, bool]] = {}
     by_user: dict[tuple[Any, ...], list[str]] = {}
+    left_out: Counter[str] = Counter()
     for turn in mined.rows("turns"):
         said, text = turn["interpretation"], turn["utterance"]
-        if turn["locale"] != LOCALE or not (turn["text"] and turn["heard"]):
+        if turn["locale"] != LOCALE:
             continue
-        if turn["response"] != ("no_match" if said is None else "completed"):
-            continue
-        if said and any((s["start"], s["end"]) == (0, len(text)) for s in said["slots"]):
+        tells = turn["text"] and turn["heard"] and turn["response"] == ("no_match" if said is None else "completed")
+        bare = said and any((s["start"], s["end"]) == (0, len(text)) for s in said["slots"])
+        if not tells or bare:
+            left_out["gate_tells_nothing"] += 1
             continue
         stratum = "labelled" if turn["formulation_id"] in labelled else "unlabelled"
         if turn["held_out"] or stratum == "unlabelled":
@@ -52,11 +54,15 @@ def test_gate_rows_are_turns_that_no_label_was_made_of(mined: Mined, tmp_path: P
             same = turn["user_id"], turn["formulation_id"], said and said["intent"]
             by_user.setdefault(same, []).append(group)
             judges[group] = (text, stratum, "held_out" if turn["held_out"] else "voter", said is not None)
+        else:
+            left_out["gate_taught"] += 1
     again = {group for groups in by_user.values() for group in sorted(groups)[1:]}
     judges = {group: judge for group, judge in judges.items() if group not in again}
     manifest = lake.manifest("training_sets")
     assert manifest is not None
     assert manifest.counts["gate_said_again"] == len(again) > 10
+    assert {name: manifest.counts[name] for name in left_out} == left_out
+    assert min(left_out.values()) > 10
     assert {judge[1:] for judge in judges.values()} >= {
         ("labelled", "held_out", True), ("unlabelled", "held_out", True), ("unlabelled", "voter", True),
         ("labelled", "held_out", False),

@@ -1,0 +1,53 @@
+"""A trial from simulated users to its verdict, through ingest and the step `turns`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.scoring import read_truth
+from benchmarks.synthetic_model import SyntheticModel
+from jobs.ingest import ingest
+from jobs.lake import run_step
+from jobs.pipeline import STEPS
+from retrain.trial import compare, share_of
+from schemas.lake import Lake
+from schemas.settings import INTERPRETED, Settings
+from schemas.trial import on_trial
+from simulator.dialogue import Trial
+from simulator.logs import simulate
+from simulator.phrasebook import Phrasebook
+from simulator.population import population
+
+
+def test_a_trial_says_what_the_truth_would(spark: Any, tmp_path: Path) -> None:
+    book = Phrasebook(4, fillings=12)
+    champion, challenger = SyntheticModel(book, 0.5, 4), SyntheticModel(book, 0.7, 5)
+    crowd = population("launch").model_copy(update={"users": 500, "tasks_per_user": 6.0})
+    played = simulate(
+        book, champion, crowd, seed=4, round=1, start=datetime(2026, 1, 5, tzinfo=UTC), out=tmp_path / "raw",
+        truth=tmp_path / "truth", trial=Trial(challenger, 0.4),
+    )  # fmt: skip
+    lake = Lake(tmp_path / "lake").open(create=True)
+    settings = Settings(lake=lake.path, locale=book.locale, spark={"conf": INTERPRETED})  # type: ignore[arg-type]
+    ingest(lake, settings, [str(played.logs)])
+    run_step(STEPS["turns"], lake, settings)
+    found = compare(lake, book.locale, champion.version, challenger.version, seed=1)
+    assert found is not None
+    tried = {user for i in range(500) if on_trial(challenger.version, user := f"user-{i:05d}", 0.4)}
+    assert found.challenger.users == len(tried)
+    assert 490 - len(tried) < found.champion.users <= 500 - len(tried)  # who did not speak while it was on is not heard
+    truth = read_truth(tmp_path / "truth")
+    turns = lake.rows("turns", ["interaction_id", "model_version", "heard"])
+    for model, arm in ((champion, found.champion), (challenger, found.challenger)):
+        mine = [truth[t["interaction_id"]]["satisfied"] for t in turns if t["model_version"] == model.version]
+        assert 0.98 * len(mine) < arm.turns <= len(mine)
+        assert arm.share == pytest.approx(np.mean(mine), abs=0.04)
+        assert share_of(lake, book.locale, model.version) == pytest.approx(arm.share, abs=0.01)  # nobody says much
+    gain = found.challenger.share - found.champion.share
+    assert gain > 0.1
+    assert np.quantile(found.challenger.resampled - found.champion.resampled, 0.05) > 0.05
