@@ -10,12 +10,14 @@ import pytest
 from deltalake import write_deltalake
 from scipy.optimize import minimize_scalar
 from toy_language import snapshot_row, toy_rows, toy_settings, trained
+from typer.testing import CliRunner
 
 from retrain import registry
 from retrain.gate import gate
 from retrain.predictor import TorchPredictor
 from retrain.tables import append_rows, read_table
 from retrain.trial import _BITS, compare, decide_trial, share_of, share_served
+from sayagain.app import app
 from schemas.errors import InputError, RefusedError
 from schemas.lake import Lake, Manifest
 from schemas.settings import Settings
@@ -227,3 +229,31 @@ def test_a_new_champion_ends_the_trial(on_trial: Lake, toy_model: TorchPredictor
     with pytest.raises(InputError, match="no challenger beside the champion"):
         registry.begin_trial(on_trial, LOCALE)
     assert registry.end_trial(on_trial, LOCALE) is None
+
+
+def test_the_command_begins_judges_and_stops(lake: Lake, toy_model: TorchPredictor) -> None:
+    def say(*arguments: str, share: str = "0.25") -> str:
+        flags = ["--lake", str(lake.path), "--locale", LOCALE, "--set", f"gate.trial_share={share}"]
+        done = CliRunner().invoke(app, [*flags, "trial", *arguments])
+        if done.exception is not None:
+            assert isinstance(done.exception, InputError), done.exception
+            return str(done.exception)
+        return " ".join(done.output.split())
+
+    assert "no challenger beside the champion" in say("--begin")
+    for _ in range(2):
+        registry.register(trained(toy_model), None, lake)
+        if registry.champion(lake, LOCALE) is None:
+            registry.promote(lake, LOCALE, force=True)
+    assert "no challenger of xx-XX is on trial" in say()
+    assert "trial_share is 0" in say("--begin", share="0")
+    assert "one of them" in say("--begin", "--stop")
+    assert f"{NEW} is on trial: serve it to 25.0% of users" in say("--begin")
+    assert "run the step `turns`" in say()  # nothing was mined yet
+    publish(lake, crowd(0.5, 0.48, users=200))
+    assert f"{NEW} is still on trial: may be worse" in say()
+    assert f"{NEW} is no longer on trial" in say("--stop")
+    assert say("--begin")
+    publish(lake, crowd(0.3, 0.6, users=400))
+    assert f"{NEW} is champion now: not worse" in say()
+    assert aliases(lake) == (NEW, None)
