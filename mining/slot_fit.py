@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from mining.hidden_markov import backward, forward
-from mining.served_answers import Answer, fit_trust, hear
+from mining.served_answers import Answer, Trust, fit_trust, hear
 from mining.slot_evidence import Sighting
 from mining.slot_model import (
     Floats,
@@ -65,7 +65,7 @@ def fit_slots(
     Returns:
         The model of the last iteration.
 
-    Cost: O(iterations x tokens x states^2) time: 4,500 formulations take about 8 s on one core; memory
+    Cost: O(iterations x tokens x states^2) time: 15,000 formulations take about 40 s on one core; memory
     8 (1 + 4 S) V bytes for S slot types and V words.
     """
     known = list(fillers)
@@ -85,15 +85,25 @@ def fit_slots(
     model = SlotModel(vocabulary, types, intents, allowed, common, base.rates(Counts.empty(base)))
     batches = list(intent_batches(model, sightings))
     known_openings = _known_openings(model, sightings, rates if held is None else held)
+
+    def emitted() -> list[Floats]:  # of each batch, under the model's rates; what opens does not change them
+        return [emissions(model, sightings, batch) for batch in batches]
+
+    def trusted() -> Trust:
+        each = zip(batches, likely, strict=True)
+        return fit_trust([a for batch, of_batch in each for a in _answers(model, sightings, batch, of_batch)])
+
+    likely = emitted()
     for _ in range(iterations):
-        _hold_openings(model, sightings, batches, known_openings, _BEFORE)
+        _hold_openings(model, sightings, batches, likely, known_openings, _BEFORE)
         counts = Counts.empty(base)
-        for batch in batches:
-            _expect(model, sightings, batch, counts)
+        for batch, of_batch in zip(batches, likely, strict=True):
+            _expect(model, sightings, batch, of_batch, counts)
         model.rates = base.rates(counts)
-        model.trust = fit_trust([a for batch in batches for a in _answers(model, sightings, batch)])
-    _hold_openings(model, sightings, batches, known_openings, _AFTER)
-    model.trust = fit_trust([a for batch in batches for a in _answers(model, sightings, batch)])
+        likely = emitted()
+        model.trust = trusted()
+    _hold_openings(model, sightings, batches, likely, known_openings, _AFTER)
+    model.trust = trusted()
     return model
 
 
@@ -114,11 +124,15 @@ def _known_openings(
 
 
 def _hold_openings(
-    model: SlotModel, sightings: Sequence[Sighting], batches: Sequence[IntentBatch], known: Floats, times: int
+    model: SlotModel,
+    sightings: Sequence[Sighting],
+    batches: Sequence[IntentBatch],
+    emitted: Sequence[Floats],
+    known: Floats,
+    times: int,
 ) -> None:
     """Move the chances that slots open towards those at which as many are expected as are known, so many times."""
     weights = [np.array([sightings[i].weight for i in batch.rows]) for batch in batches]
-    emitted = [emissions(model, sightings, batch) for batch in batches]
     for _ in range(times):
         expected = np.zeros_like(known)
         for batch, weight, likely in zip(batches, weights, emitted, strict=True):
@@ -138,18 +152,20 @@ def _mean_length(sightings: Sequence[Sighting]) -> float:
     return max(1.0, float(np.mean(lengths))) if lengths else 1.0
 
 
-def _answers(model: SlotModel, sightings: Sequence[Sighting], batch: IntentBatch) -> list[Answer]:
-    emitted, moves = emissions(model, sightings, batch), transitions(model, batch, sightings[batch.rows[0]].intent)
+def _answers(model: SlotModel, sightings: Sequence[Sighting], batch: IntentBatch, emitted: Floats) -> list[Answer]:
+    moves = transitions(model, batch, sightings[batch.rows[0]].intent)
     total = forward(emitted, moves, batch.mask)[1]
     served = answers_told(sightings, batch, model.names(batch), emitted, moves, total, model.trust)
     return [answer for answers in served for answer in answers]
 
 
-def _expect(model: SlotModel, sightings: Sequence[Sighting], batch: IntentBatch, counts: Counts) -> None:
+def _expect(
+    model: SlotModel, sightings: Sequence[Sighting], batch: IntentBatch, emitted: Floats, counts: Counts
+) -> None:
     """Add the expected counts of one intent's formulations."""
     intent = sightings[batch.rows[0]].intent
     a, slots, names = model.intents[intent], batch.slots, model.names(batch)
-    emitted, moves = emissions(model, sightings, batch), transitions(model, batch, intent)
+    moves = transitions(model, batch, intent)
     ahead, total = forward(emitted, moves, batch.mask)
     behind, likely = backward(emitted, moves, batch.mask)
     served = answers_told(sightings, batch, names, emitted, moves, total, model.trust)
