@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks.loop_reports import METRICS, TITLES, told_of_trial
+from benchmarks.loop_reports import METRICS, TITLES, crowned, told_of_trial
 from benchmarks.pictures import QUIET, as_svg, in_percent, in_powers_of_ten, looks, panels
 
 _STYLE = """
@@ -111,7 +111,10 @@ def _rounds(told: dict[str, Any]) -> str:
             )  # not of an older program
             shares += [_percent(row["label_precision"]), correcting, _percent(row["label_coverage"])]
             cells = "".join(f"<td>{share}</td>" for share in shares)
-            reason, decided = escape(row["gate"], quote=True), "promoted" if row["promoted"] else "refused"
+            decided = {"yes": "promoted", "trial": "refused, but the one on trial promoted", "no": "refused"}[
+                crowned(row)
+            ]
+            reason = escape(row["gate"], quote=True)
             rows.append(
                 f"<tr><td class=l>{escape(arm['name'])}</td><td>{row['round']}</td>{cells}{metrics(row)}"
                 f'<td class=l title="{reason}">{decided}</td></tr>'

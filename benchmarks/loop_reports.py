@@ -37,6 +37,13 @@ def read_reports(paths: Sequence[Path]) -> list[dict[str, Any]]:
     return told
 
 
+def crowned(row: dict[str, Any]) -> str:
+    """Whether a round has a new champion: yes (the gate passed its challenger), trial (the users did the one on trial),
+    or no."""
+    tried = row.get("trial") or {}
+    return "yes" if row["promoted"] else "trial" if tried.get("result") == "passed" else "no"
+
+
 def told_of_trial(trial: dict[str, str]) -> str:
     """What became of a challenger on trial in a round, in a sentence."""
     became = {"passed": "became champion", "worse": "was taken off trial", "open": "stayed on trial"}[trial["result"]]

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks.loop_reports import TITLES, told_of_trial
+from benchmarks.loop_reports import TITLES, crowned, told_of_trial
 from benchmarks.pictures import COLOURS, as_svg, in_percent, panels
 
 _OF_ROUNDS = {
@@ -78,7 +78,7 @@ def _table(report: dict[str, Any]) -> str:
         cells = "".join(f"<td>{share}</td>" for share in shares)
         trial = f"on trial in the round: {told_of_trial(row['trial'])}; then: " if row.get("trial") else ""
         gate = escape(f"{trial}{row['gate']}", quote=True)
-        promoted = f'<td class=l title="{gate}">{"yes" if row["promoted"] else "no"}</td>'
+        promoted = f'<td class=l title="{gate}">{crowned(row)}</td>'
         rows.append(f"<tr><td>round {row['round']}</td>{cells}{metrics(row)}{promoted}</tr>")
     rows.append(f"<tr><td>all annotations</td>{'<td></td>' * 8}{metrics(report['ceiling'])}<td></td></tr>")
     return f"<table>{head}{''.join(rows)}</table>"
@@ -114,7 +114,8 @@ bands are 95% bootstrap intervals. {report["seconds"]:,.0f} seconds in all.</p>
 <h2>The figures</h2>{_table(report)}
 <p class=note>Percentages. "Served" and "said again" are under the model that served the round; intent, slot F1 and
 exact match are of the champion after it. Hover over a figure for its interval,
-over "promoted" for the gate's reason, and for what became of a challenger on trial.</p>
+over "promoted" for the gate's reason. "Trial": not the round's own challenger was promoted, but the one before, which
+had served a share of the round's users.</p>
 <h2>Pairs that were mined</h2>{_examples(report)}
 <p class=note>A random choice of the sure ones, and some that the truth calls wrong.
 The pipeline itself never sees the truth.</p>

@@ -235,6 +235,8 @@ def demo(
 
 def show_demo(report: dict[str, Any]) -> None:
     """The demo's figures, round by round."""
+    from benchmarks.loop_reports import crowned, told_of_trial
+
     mined = [
         (
             f"round {row['round']}",
@@ -253,7 +255,7 @@ def show_demo(report: dict[str, Any]) -> None:
     columns = ("", "served", "again", "pairs", "prec.", "recall", "labels", "prec.", "cover")
     metric_rows("What users lived through, and what was mined from it", columns, mined)
     stages = [("launch", report["launch"], "")]
-    stages += [(f"round {row['round']}", row, "yes" if row["promoted"] else "no") for row in report["rounds"]]
+    stages += [(f"round {row['round']}", row, crowned(row)) for row in report["rounds"]]
     stages.append(("ceiling", report["ceiling"], ""))
     learnt = [
         (name, *(_with_interval(stage, metric) for metric in ("intent_accuracy", "slot_f1", "exact_match")), promoted)
@@ -261,6 +263,9 @@ def show_demo(report: dict[str, Any]) -> None:
     ]
     title = f"The champion after it, on {report['test_utterances']} utterances in wordings that no user spoke"
     metric_rows(title, ("", "intent", "slot F1", "exact match", "promoted"), learnt)
+    for row in report["rounds"]:
+        if row["trial"]:
+            console.print(f"On trial in round {row['round']}: {told_of_trial(row['trial'])}.", soft_wrap=True)
     console.print("ceiling: the same model trained on every annotation. Brackets: 95% bootstrap intervals.")
 
 

@@ -97,7 +97,9 @@ def planted_report(arms: tuple[str, ...], rounds: int, turns: int) -> dict[str, 
 
     def row(number: int) -> dict[str, Any]:
         shares = {"success_rate": 0.5, "label_precision": 0.9, "label_coverage": 0.3}
-        decided = {"promoted": number > 1, "gate": f"<b> & round {number}"}
+        decided = {"promoted": number == 2, "gate": f"<b> & round {number}", "trial": None}
+        if number == 3:
+            decided["trial"] = {"challenger": "m/2", "champion": "m/1", "result": "passed", "reason": "served <more>"}
         return {
             "round": number,
             "turns": turns,
@@ -150,7 +152,9 @@ def test_the_page_draws_every_arm_and_round_within_its_plots(
                 assert axes.get_ylim()[0] <= y - reach <= y + reach <= axes.get_ylim()[1]
     assert page.count("25.0 <small>20.0 to 30.0</small>") == len(arms) * len(METRICS)
     assert ("1.0 to 3.0" in page) == (len(arms) > 1)
-    assert page.count("refused</td>") == len(arms)
+    assert page.count("refused</td>") == len(arms)  # the first round
+    assert page.count("refused, but the one on trial promoted</td>") == len(arms) * (rounds == 3)
+    assert page.count("m/2 became champion: served &lt;more&gt;</li>") == len(arms) * (rounds == 3)
     assert page.count("<td>1,234</td>") == len(arms) * rounds
     assert page.count("<svg") == 1
     assert "<b>" not in page

@@ -21,6 +21,8 @@ def report() -> dict[str, Any]:
     precise = {"pair_precision": 0.75, "label_precision": 0.875, "label_coverage": 0.125}
     decided = {"promoted": True, "gate": "better", "pairs": 7, "labels": 5}
     rows = [{"round": number, **stage(0.5 + number / 10), **shares, **precise, **decided} for number in (1, 2)]
+    tried = {"challenger": "m/2", "champion": "m/1", "result": "passed", "reason": "turns served <+0.1>"}
+    rows[1] |= {"promoted": False, "trial": tried}
     example = {"said": "<b>hi", "said_again": "ho", "understood": None, "posterior": 0.9, "right": False}
     told = {"data": "phrasebook", "locale": "xx-XX", "population": "launch", "users": 9, "seed": 3, "source": "en-US"}
     told |= {"seed_labels": 40, "test_utterances": 99, "seconds": 1.0}
@@ -46,5 +48,8 @@ def test_the_page_holds_the_picture_the_figures_and_text_as_text(report: dict[st
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 1
     assert page.count("<tr><td>round ") == 2
+    assert 'title="better">yes</td>' in page
+    told = "on trial in the round: m/2 became champion: turns served &lt;+0.1&gt;; then: better"
+    assert f'title="{told}">trial</td>' in page
     assert "<b>hi" not in page
     assert "&lt;b&gt;hi" in page
