@@ -50,11 +50,11 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class _Recites:
+class Recites:
     """A model's answers, asked once."""
 
     answers: Mapping[str, str]
-    version: str
+    version: str = "recites"
 
     def predict(self, utterances: Sequence[str], locale: str) -> list[Prediction]:
         return [Prediction(Interpretation(self.answers[text]), 1.0) for text in utterances]
@@ -65,7 +65,7 @@ def _judged(rows: Sequence[Example], meant: Mapping[str, str]) -> list[tuple[str
     return [(e.utterance, meant[e.group]) for e in rows if e.source == "held_out" and e.group in meant]
 
 
-def _gain(judged: Sequence[tuple[str, str]], champion: _Recites, challenger: _Recites) -> float:
+def _gain(judged: Sequence[tuple[str, str]], champion: Recites, challenger: Recites) -> float:
     return float(
         np.mean([(challenger.answers[text] == meant) - (champion.answers[text] == meant) for text, meant in judged])
     )
@@ -101,7 +101,7 @@ def gate_decisions(settings: Settings, lake: Lake, truth: Path, locale: str) -> 
     for version in versions:
         said = registry.load(lake, version).predict(texts, locale)
         answers = {text: answer.interpretation.intent for text, answer in zip(texts, said, strict=True)}
-        models[version] = _Recites(answers, version)
+        models[version] = Recites(answers, version)
     found = []
     for number, (snapshot, rows) in enumerate(rows_of.items(), 1):
         judged, served = _judged(rows, known), served_if_right(lake, snapshot)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.gate_decisions import Recites
 from retrain.data import Example
 from retrain.gate import Verdict, decide_on_turns
 from retrain.held_out import _DOUBTED, _agreement, _sums, estimate
@@ -105,15 +106,6 @@ def _estimated(verdict: Verdict) -> float:
 
 def _gain(new: dict[str, str], old: dict[str, str], gold: dict[str, str]) -> float:
     return float(np.mean([(new[t] == gold[t]) - (old[t] == gold[t]) for t in gold]))
-
-
-@dataclass
-class Recites:
-    answers: dict[str, str]
-    version: str = "recites"
-
-    def predict(self, utterances: Sequence[str], locale: str) -> list[Prediction]:
-        return [Prediction(Interpretation(self.answers[u]), 1.0) for u in utterances]
 
 
 @pytest.mark.parametrize(
