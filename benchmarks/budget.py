@@ -7,7 +7,6 @@ is what the users never said.
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.loop import Loop, LoopOptions
+from benchmarks.loop import played_loop
 from benchmarks.loop_reports import METRICS
 from benchmarks.rounds import figures
 from benchmarks.scoring import read_truth
@@ -112,22 +111,16 @@ def run_budget(settings: Settings, work: Path, say: Callable[[str], None], arm: 
 
     Cost: one training a line, one to three minutes each on two cores.
     """
-    mark, state = work / "loop.json", work / "arms" / arm / "rounds.json"
-    if not mark.is_file() or not state.is_file():
-        raise InputError(f"{work} holds no loop with the arm {arm}: run `sayagain bench loop --work {work}` first")
-    told = json.loads(mark.read_text(encoding="utf-8"))
-    seed = told.pop("seed")
-    told |= {"massive": Path(told["massive"]), "parallel": tuple(Path(p) for p in told["parallel"]), "out": work}
-    loop = Loop(settings.model_copy(update={"seed": seed}), LoopOptions(**told, arms=(arm,)), say)
-    locale = loop.options.locale
-    lake = Lake(state.parent / "lake").open()
+    loop = played_loop(settings, work, arm, say)
+    locale, seed, played = loop.options.locale, loop.seed, work / "arms" / arm
+    lake = Lake(played / "lake").open()
     manifest = lake.manifest("training_sets")
     if manifest is None:
         raise InputError(f"the arm {arm} in {work} has no training set")
     snapshot = str(manifest.details["snapshot_id"])
     rows = [e for e in read_snapshot(lake, snapshot, ("train", "dev")) if e.locale == locale]
     pairs = read_pairs(lake, snapshot)
-    truth = meanings(lake, read_truth(state.parent / "truth"), locale)
+    truth = meanings(lake, read_truth(played / "truth"), locale)
     # What a person annotated is no loss of the loop.
     source = [e for e in read_gold(loop.settings.training.gold) if e.locale == loop.options.source]
     lexicon = lexicon_of(loop.settings, locale, source, read_translations(lake, snapshot, locale))

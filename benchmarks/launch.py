@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.loop import LoopOptions, difference_interval
+from benchmarks.loop import LoopOptions
+from benchmarks.loop_metrics import difference_interval
 from benchmarks.rounds import figures, of_loop, write_gold
 from retrain.evaluate import Outcomes, outcomes
 from retrain.lexicon import read_lexicon

@@ -197,7 +197,7 @@ def decide_trial(settings: Settings, lake: Lake) -> Outcome | None:
     found = compare(lake, locale, incumbent, tried, settings.seed)
     last = lake.manifest("training_sets")
     serves = served_if_right(lake, str(last.details["snapshot_id"])) if last else 1.0
-    result, figures = _judged(found, settings.gate, settings.gate.margin * serves)
+    result, figures = judged(found, settings.gate, serves)
     outcome = Outcome(tried, incumbent, result, figures.pop("reason"))
     if result == "open":
         return outcome
@@ -209,8 +209,13 @@ def decide_trial(settings: Settings, lake: Lake) -> Outcome | None:
     return outcome
 
 
-def _judged(found: Comparison | None, settings: GateSettings, margin: float) -> tuple[str, dict[str, Any]]:
-    """`passed`, `worse` or `open`, with the reason and the other figures of a report."""
+def judged(found: Comparison | None, settings: GateSettings, served_if_right: float) -> tuple[str, dict[str, Any]]:
+    """What a comparison decides: `passed`, `worse` or `open`, with the reason and the other figures of a report.
+
+    Args:
+        served_if_right: how often a turn with the right intent serves.
+    """
+    margin = settings.margin * served_if_right
     if found is None or min(found.champion.users, found.challenger.users) < settings.min_examples:
         few = f"{found.challenger.users} users beside {found.champion.users}" if found else "no users"
         return "open", {"reason": f"too few to decide: {few}; gate.min_examples is {settings.min_examples}"}

@@ -10,6 +10,7 @@ import typer
 from sayagain import (
     commands_bench,
     commands_data,
+    commands_decisions,
     commands_encoder,
     commands_explain,
     commands_labels,
@@ -76,6 +77,7 @@ commands_labels.add_to(app)
 commands_explain.add_to(app)
 bench = typer.Typer(no_args_is_help=True, help="Benchmarks: every published figure has its command here.")
 commands_loop.add_to(bench)
+commands_decisions.add_to(bench)
 commands_reports.add_to(bench)
 commands_bench.add_to(bench)
 app.add_typer(bench, name="bench")

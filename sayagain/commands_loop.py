@@ -42,7 +42,6 @@ def add_to(bench: typer.Typer) -> None:
     bench.command("budget")(budget)
     bench.command("label-models")(label_models)
     bench.command("label-quality")(label_quality)
-    bench.command("gate")(gate)
     bench.command("attacks")(attacks)
 
 
@@ -302,7 +301,7 @@ def label_models(
     """The posterior beside a weighted majority and a label model, on a loop's last labels and the truth."""
     from benchmarks.label_models import WAYS, compare_label_models
 
-    lake, truth, locale, _ = _played(work, arm)
+    lake, truth, locale, _ = played(work, arm)
     told = compare_label_models(lake, truth, locale, context.obj.settings().labels.vote_floor)
     write_json(out, told)
     names = ("precision", "precision_of_all", "calibration_error")
@@ -322,7 +321,7 @@ def label_quality(
     """Whether a loop's last labels are as often right as they say: intents, spans and whole answers."""
     from benchmarks.label_quality import label_quality as judged
 
-    lake, truth, locale, _ = _played(work, arm)
+    lake, truth, locale, _ = played(work, arm)
     floor = context.obj.settings().labels.vote_floor
     told = judged(lake, truth, locale, floor)
     write_json(out, told)
@@ -341,37 +340,7 @@ def label_quality(
         )  # fmt: skip
 
 
-def gate(
-    context: typer.Context,
-    work: Played,
-    out: Report,
-    arm: Arm = "ours",
-) -> None:
-    """Whether the gate decides as the truth would have it: every model against every other, on users' turns."""
-    from benchmarks.gate_decisions import gate_decisions, shares_served, summary
-
-    lake, truth, locale, seed = _played(work, arm)
-    decisions = gate_decisions(context.obj.settings(seed=seed), lake, truth, locale)
-    served = shares_served(lake, truth, locale)
-    told = {"locale": locale} | summary(decisions) | {"served": served}
-    write_json(out, told)
-    metric_rows(
-        f"{locale}: {told['right']} of {told['of']} decided as the truth would have it, {told['passed_wrongly']} "
-        "passed wrongly; points of intent accuracy",
-        ("turns of round", "champion", "challenger", "true gain", "estimate", "bound", "passes", "right", "then"),
-        [(d.round, d.champion.rpartition("/")[2], d.challenger.rpartition("/")[2],
-          *("" if value is None else f"{100 * value:+.1f}" for value in (d.gain, d.estimate, d.bound)),
-          *("" if value is None else "yes" if value else "no" for value in (d.passes, d.right, d.recorded)))
-         for d in decisions],
-    )  # fmt: skip
-    metric_rows(
-        "Turns that served, percent: what a trial says of each model, and the truth",
-        ("model", "turns", "says", "truth"),
-        [(m["model"], f"{m['turns']:,}", percent(m["estimate"]), percent(m["served"])) for m in served],
-    )
-
-
-def _played(work: Path, arm: str) -> tuple[Lake, Path, str, int]:
+def played(work: Path, arm: str) -> tuple[Lake, Path, str, int]:
     """The lake of one arm of a loop, or of a demo, its truth, locale and seed."""
     from schemas.errors import InputError
     from schemas.lake import Lake

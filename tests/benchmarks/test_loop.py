@@ -64,6 +64,11 @@ def test_a_loop_its_budget_its_labels_and_its_attackers(tmp_path: Path) -> None:
     gate = told("gate", str(work), out=tmp_path / "gate.json")
     assert (gate["of"], {d["round"] for d in gate["decisions"]}) == (2, {1})
 
+    trials = told("trials", str(work), out=tmp_path / "trials.json")
+    one, other = trials["decisions"]
+    assert (one["champion"], one["challenger"]) == (other["challenger"], other["champion"])
+    assert one["gain"] == -other["gain"]  # the same users, served by each of the two
+
     found = told("attacks", *options, "--kinds", "vouch", "--ids", "1", out=tmp_path / "attacks.json")
     (attack,) = found["attacks"]
     assert attack["turns"] == found["turns"] + 5 * 20

@@ -8,18 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.loop import (
-    ARMS,
-    LoopOptions,
-    by_stratum,
-    difference_interval,
-    flipped,
-    gap_closed,
-    gap_interval,
-    settings_of,
-    strata_of,
-)
+from benchmarks.loop import ARMS, LoopOptions, settings_of
 from benchmarks.loop_figure import curves, write_figure
+from benchmarks.loop_metrics import by_stratum, difference_interval, flipped, gap_closed, gap_interval, strata_of
 from benchmarks.loop_reports import METRICS, TITLES
 from benchmarks.slots import score_slots
 from retrain.evaluate import Outcomes

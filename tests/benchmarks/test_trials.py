@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.scoring import read_truth
 from benchmarks.synthetic_model import SyntheticModel
+from benchmarks.trial_decisions import TrialDecision, summary
 from jobs.ingest import ingest
 from jobs.lake import run_step
 from jobs.pipeline import STEPS
@@ -51,3 +52,19 @@ def test_a_trial_says_what_the_truth_would(spark: Any, tmp_path: Path) -> None:
     gain = found.challenger.share - found.champion.share
     assert gain > 0.1
     assert np.quantile(found.challenger.resampled - found.champion.resampled, 0.05) > 0.05
+
+
+def test_trials_are_counted_by_what_they_decided_and_how_far_off_they_were() -> None:
+    told = summary(
+        [
+            TrialDecision("a", "b", 0.10, 0.12, 0.05, "passed", False),
+            TrialDecision("b", "a", -0.10, -0.06, -0.01, "passed", True),
+            TrialDecision("a", "c", -0.02, -0.08, -0.12, "worse", False),
+            TrialDecision("c", "a", 0.02, None, None, "open", False),
+        ]
+    )
+    assert (told["passed"], told["worse"], told["open"]) == (2, 1, 1)
+    assert (told["passed_wrongly"], told["worse_wrongly"]) == (1, 0)
+    assert told["mean_error"] == pytest.approx(0.0)
+    assert told["rms_error"] == pytest.approx(np.sqrt((0.02**2 + 0.04**2 + 0.06**2) / 3))
+    assert summary([])["rms_error"] is None
