@@ -16,8 +16,9 @@ from benchmarks.scoring import read_truth
 from retrain import registry
 from retrain.data import Example, read_snapshot
 from retrain.gate import decide_on_turns, served_if_right
+from retrain.served import share_of
 from retrain.tables import read_table
-from retrain.trial import TRIAL, share_of
+from retrain.trial import TRIAL
 from schemas.errors import InputError
 from schemas.lake import Lake
 from schemas.predictor import Interpretation, Prediction

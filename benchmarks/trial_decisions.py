@@ -22,8 +22,9 @@ from jobs.lake import run_step
 from jobs.pipeline import STEPS
 from retrain import registry
 from retrain.gate import served_if_right
+from retrain.served import compare
 from retrain.tables import read_table
-from retrain.trial import compare, judged
+from retrain.trial import judged
 from schemas.errors import InputError
 from schemas.lake import Lake
 from schemas.predictor import Predictor
@@ -107,7 +108,7 @@ def trial_decisions(
             scratch = new_lake(Path(name) / "lake")
             ingest(scratch, loop.of(scratch.path), [str(played.logs)])
             run_step(STEPS["turns"], scratch, loop.of(scratch.path))
-            heard = compare(scratch, locale, champion, challenger, loop.seed)
+            heard = compare(scratch, locale, models[champion], models[challenger], loop.seed)
         result, figures = judged(heard, settings.gate, serves)
         gain = served[challenger] - served[champion]
         estimate = figures["challenger_accuracy"] - figures["champion_accuracy"] if "lower_bound" in figures else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from toy_language import snapshot_row, toy_rows, toy_settings, trained
+from toy_language import snapshot_row, toy_rows, toy_settings, trained, worthless
 
 from retrain import registry
 from retrain.data import Example
@@ -84,12 +84,6 @@ def test_exact_match_counts_where_slots_are_known() -> None:
     assert not decide(forgot, knows, wanted, GateSettings()).passed
     assert "exact match" in decide(forgot, knows, wanted, GateSettings()).reason
     assert decide(forgot, knows, [replace(e, slots=None) for e in wanted], GateSettings()).passed
-
-
-def worthless(model: TorchPredictor) -> TorchPredictor:
-    """The model with its intents' names turned round: wrong wherever it was right."""
-    names = model.vocabulary.intents
-    return TorchPredictor(model.network, replace(model.vocabulary, intents=names[1:] + names[:1]))
 
 
 def publish_rows(lake: Lake, rows: Sequence[Example]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from toy_language import snapshot_row, toy_rows, toy_settings, trained
+from toy_language import snapshot_row, toy_rows, toy_settings, trained, worthless
 
 from benchmarks.gate_decisions import gate_decisions, summary
 from retrain import registry
@@ -26,8 +26,7 @@ LOCALE = "xx-XX"
 
 def played(lake: Lake, model: TorchPredictor, truth: Path) -> None:
     """A champion that is wrong, whose turns fail and are reworded, and a challenger that knows better."""
-    names = model.vocabulary.intents
-    wrong = TorchPredictor(model.network, replace(model.vocabulary, intents=names[1:] + names[:1]))
+    wrong = worthless(model)
     rows, known = list[Example](), []
     turns = toy_rows(200, 11, LOCALE, "gate")
     said = wrong.predict([e.utterance for e in turns], LOCALE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from retrain.data import Example
@@ -86,3 +88,9 @@ def snapshot_row(snapshot_id: str, number: int, example: Example) -> dict[str, o
 
 def trained(model: TorchPredictor, snapshot: str = "s1") -> TrainedModel:
     return TrainedModel(model, "xx-XX", snapshot, 300, 1.5, "run", {"seed": "17"})
+
+
+def worthless(model: TorchPredictor) -> TorchPredictor:
+    """The model with its intents' names turned round: wrong wherever it was right."""
+    names = model.vocabulary.intents
+    return TorchPredictor(model.network, replace(model.vocabulary, intents=names[1:] + names[:1]))
