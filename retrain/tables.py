@@ -54,5 +54,7 @@ def append_rows(lake: Lake, name: str, rows: Sequence[Mapping[str, Any]]) -> int
             raise ValueError(f"{name}: {', '.join(missing)} must not be null")
     path = str(lake.table(name))
     columns = pa.Table.from_pylist([{n: row.get(n) for n in table.names} for row in rows], schema=table.arrow)
+    if DeltaTable.is_deltatable(path):  # it keeps the comments that it was made with, and takes no others
+        columns = columns.cast(pa.schema([field.remove_metadata() for field in table.arrow]))
     write_deltalake(path, columns, mode="append", partition_by=list(table.partition_by) or None)
     return int(DeltaTable(path).version())
