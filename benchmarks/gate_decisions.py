@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow.dataset as ds
 
+from benchmarks.rounds import versions_of
 from benchmarks.scoring import read_truth
 from retrain import registry
 from retrain.data import Example, read_snapshot
@@ -88,8 +89,7 @@ def gate_decisions(settings: Settings, lake: Lake, truth: Path, locale: str) -> 
     reports = [r for r in read_table(lake, "gate_reports") if r["locale"] == locale]
     recorded = {(r["snapshot_id"], r["champion"], r["challenger"]): r["passed"] for r in reports}
     reports.sort(key=lambda r: r["decided_at"])
-    versions = sorted({r["model_version"] for r in read_table(lake, "model_runs") if r["locale"] == locale},
-                      key=lambda v: int(v.rpartition("/")[2]))  # fmt: skip
+    versions = versions_of(lake, locale)
     known = {turn_group(name): row["gold_intent"] for name, row in read_truth(truth).items()}
     if not known:
         raise InputError(f"{truth} has no simulated truth")

@@ -16,10 +16,12 @@ from retrain.data import from_annotated, read_gold
 from retrain.evaluate import Outcomes, outcomes
 from retrain.gate import gate
 from retrain.predictor import TorchPredictor
+from retrain.tables import read_table
 from retrain.train import supervised, train
 from retrain.trial import decide_trial
 from schemas.annotated import Annotated, write_annotated
 from schemas.lake import Lake
+from schemas.predictor import Predictor
 from schemas.settings import INTERPRETED, Settings
 from simulator.catalogue import Catalogue
 from simulator.dialogue import Trial
@@ -86,10 +88,28 @@ def traffic(
     champion, tried = registry.champion(lake, book.locale), registry.on_trial(lake, book.locale)
     assert champion is not None, "launch promotes one"
     trial = Trial(tried, settings.gate.trial_share) if tried else None
+    return spoken(settings.seed, book, crowd, number, raw, truth, champion, trial)
+
+
+def spoken(
+    seed: int,
+    book: Catalogue,
+    crowd: Population,
+    number: int,
+    raw: Path,
+    truth: Path,
+    champion: Predictor,
+    trial: Trial | None = None,
+) -> Simulated:
+    """One round of users, in its place in time, whoever serves them."""
     start = START + timedelta(days=crowd.days * (number - 1))
-    return simulate(
-        book, champion, crowd, seed=settings.seed, round=number, start=start, out=raw, truth=truth, trial=trial
-    )
+    return simulate(book, champion, crowd, seed=seed, round=number, start=start, out=raw, truth=truth, trial=trial)
+
+
+def versions_of(lake: Lake, locale: str) -> list[str]:
+    """Every model of a locale that was registered in a lake, in the order of training."""
+    runs = read_table(lake, "model_runs", where=[("locale", "=", locale)])
+    return sorted({r["model_version"] for r in runs}, key=lambda version: int(version.rpartition("/")[2]))
 
 
 def trial_of(settings: Settings, lake: Lake) -> dict[str, str] | None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from itertools import permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.loop import Loop, played_loop
-from benchmarks.rounds import START, new_lake
+from benchmarks.loop import played_loop
+from benchmarks.rounds import new_lake, spoken, versions_of
 from benchmarks.scoring import read_truth
 from jobs.ingest import ingest
 from jobs.lake import run_step
@@ -23,14 +22,13 @@ from jobs.pipeline import STEPS
 from retrain import registry
 from retrain.gate import served_if_right
 from retrain.served import compare
-from retrain.tables import read_table
 from retrain.trial import judged
 from schemas.errors import InputError
 from schemas.lake import Lake
 from schemas.predictor import Predictor
 from schemas.settings import Settings
 from simulator.dialogue import Trial
-from simulator.logs import Simulated, simulate
+from simulator.logs import Simulated
 
 
 @dataclass(frozen=True)
@@ -51,14 +49,6 @@ class TrialDecision:
     bound: float | None
     result: str
     wrong: bool
-
-
-def _round(loop: Loop, folder: Path, number: int, champion: Predictor, trial: Trial | None = None) -> Simulated:
-    start = START + timedelta(days=loop.crowd.days * (number - 1))
-    return simulate(
-        loop.book, champion, loop.crowd, seed=loop.seed, round=number, start=start, out=folder / "raw",
-        truth=folder / "truth", trial=trial,
-    )  # fmt: skip
 
 
 def _served(played: Simulated) -> float:
@@ -88,25 +78,26 @@ def trial_decisions(
     loop = played_loop(settings, work, arm, say)
     locale, lake = loop.options.locale, Lake(work / "arms" / arm / "lake").open()
     number = 1 + len(json.loads((work / "arms" / arm / "rounds.json").read_text(encoding="utf-8")))
-    versions = sorted({r["model_version"] for r in read_table(lake, "model_runs") if r["locale"] == locale},
-                      key=lambda v: int(v.rpartition("/")[2]))  # fmt: skip
-    manifest = lake.manifest("training_sets")
+    versions, manifest = versions_of(lake, locale), lake.manifest("training_sets")
     if len(versions) < 2 or manifest is None:
         raise InputError(f"the loop in {work} has not two models to compare")
     serves = served_if_right(lake, str(manifest.details["snapshot_id"]))
     models = {version: registry.load(lake, version) for version in versions}
     share, margin, served, found = settings.gate.trial_share, settings.gate.margin * serves, {}, []
+
+    def played(folder: Path, model: Predictor, trial: Trial | None = None) -> Simulated:
+        return spoken(loop.seed, loop.book, loop.crowd, number, folder / "raw", folder / "truth", model, trial)
+
     for version, model in models.items():
         say(f"{version} serves everybody")
         with TemporaryDirectory() as name:
-            served[version] = _served(_round(loop, Path(name), number, model))
+            served[version] = _served(played(Path(name), model))
     for champion, challenger in permutations(versions, 2):
         say(f"{challenger} on trial against {champion}")
         with TemporaryDirectory() as name:
-            trial = Trial(models[challenger], share)
-            played = _round(loop, Path(name), number, models[champion], trial)
+            log = played(Path(name), models[champion], Trial(models[challenger], share)).logs
             scratch = new_lake(Path(name) / "lake")
-            ingest(scratch, loop.of(scratch.path), [str(played.logs)])
+            ingest(scratch, loop.of(scratch.path), [str(log)])
             run_step(STEPS["turns"], scratch, loop.of(scratch.path))
             heard = compare(scratch, locale, models[champion], models[challenger], loop.seed)
         result, figures = judged(heard, settings.gate, serves)
