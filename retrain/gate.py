@@ -202,8 +202,8 @@ def write_report(lake: Lake, report: Report) -> None:
 
 def gate(settings: Settings, lake: Lake, snapshot_id: str) -> Report:
     """Decide whether the challenger of `settings.locale` may become champion; append the decision to
-    `gate_reports`. One that is neither passed nor shown to be worse goes on trial, where `gate.trial_share` allows it
-    and none is on trial against this champion.
+    `gate_reports`. One that is neither passed nor shown to be worse goes on trial, where `gate.trial_share` allows it,
+    none is on trial against this champion and it was never champion.
 
     Raises:
         InputError: no launch locale, no challenger, no such snapshot. A refusal is a report that did not
@@ -232,7 +232,8 @@ def gate(settings: Settings, lake: Lake, snapshot_id: str) -> Report:
         settings.gate.margin,
     )
     write_report(lake, report)
-    undecided = verdict is not None and verdict.open and incumbent is not None
-    if undecided and settings.gate.trial_share > 0 and registry.version_of(lake, locale, registry.TRIAL) is None:
+    undecided = verdict is not None and verdict.open and incumbent is not None and settings.gate.trial_share > 0
+    free = registry.version_of(lake, locale, registry.TRIAL) is None
+    if undecided and free and not registry.was_champion(lake, contender.version):
         registry.begin_trial(lake, locale)
     return report

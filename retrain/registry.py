@@ -25,6 +25,7 @@ from schemas.errors import InputError, RefusedError
 from schemas.lake import Lake
 
 CHAMPION, CHALLENGER, PREVIOUS, TRIAL = "champion", "challenger", "previous", "trial"
+_REIGNED = "was_champion"  # tag of a version
 _HISTORY = "champions"  # tag of the registered model: versions that were champion before this one, oldest first
 
 
@@ -172,13 +173,22 @@ def begin_trial(lake: Lake, locale: str) -> str:
     """Put the challenger on trial, in place of whichever is; returns its version.
 
     Raises:
-        InputError: there is no challenger beside a champion.
+        InputError: there is no challenger beside a champion, or it was champion itself: then its turns are of
+        everybody, and of another time than those it would be compared with.
     """
     contender, incumbent = version_of(lake, locale, CHALLENGER), version_of(lake, locale, CHAMPION)
     if contender is None or incumbent is None or contender == incumbent:
         raise InputError(f"no challenger beside the champion of {locale}: run `sayagain train` first")
+    if was_champion(lake, contender):
+        raise InputError(f"{contender} was champion and served everybody: train anew, or `sayagain promote --force`")
     _connect(lake).set_registered_model_alias(model_name(locale), TRIAL, contender.rpartition("/")[2])
     return contender
+
+
+def was_champion(lake: Lake, version: str) -> bool:
+    """Whether a version has served everybody, now or before a rollback."""
+    name, _, number = version.rpartition("/")
+    return _REIGNED in _connect(lake).get_model_version(name, number).tags
 
 
 def end_trial(lake: Lake, locale: str) -> str | None:
@@ -202,6 +212,7 @@ def _crown(lake: Lake, locale: str, number: str, history: list[str]) -> None:
     elif _number(lake, locale, PREVIOUS) is not None:
         client.delete_registered_model_alias(name, PREVIOUS)
     client.set_registered_model_alias(name, CHAMPION, number)
+    client.set_model_version_tag(name, number, _REIGNED, "true")
     end_trial(lake, locale)  # it was against the champion before
 
 

@@ -119,6 +119,20 @@ def test_a_new_champion_ends_the_trial(on_trial: Lake, toy_model: TorchPredictor
     assert registry.end_trial(on_trial, LOCALE) is None
 
 
+def test_a_champion_that_was_rolled_back_is_not_tried(lake: Lake, toy_model: TorchPredictor) -> None:
+    """Its turns are everybody's, of the time before. (The gate cannot decide on it: the two are alike.)"""
+    dev = [snapshot_row("s1", i, e) for i, e in enumerate(toy_rows(90, 11, LOCALE, "dev"))]
+    lake.publish(Manifest("training_sets", "r", {}, {"training_sets": append_rows(lake, "training_sets", dev)}))
+    for _ in range(2):
+        registry.register(trained(toy_model), None, lake)
+        registry.promote(lake, LOCALE, force=True)
+    assert registry.rollback(lake, LOCALE) == OLD
+    with pytest.raises(InputError, match="was champion"):
+        registry.begin_trial(lake, LOCALE)
+    assert not gate(settings(), lake, "s1").passed
+    assert aliases(lake) == (OLD, None)
+
+
 def test_the_command_begins_judges_and_stops(lake: Lake, toy_model: TorchPredictor) -> None:
     def say(*arguments: str, share: str = "0.25") -> str:
         flags = ["--lake", str(lake.path), "--locale", LOCALE, "--set", f"gate.trial_share={share}"]
