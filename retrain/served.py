@@ -90,6 +90,9 @@ def compare(lake: Lake, locale: str, champion: Predictor, challenger: Predictor,
     Args:
         seed: of the bootstrap over users (over a thousand groups of them, where there are more), 300 draws.
 
+    Both were served from the first to the last turn that the challenger answered, on the UTC days on which it answered
+    any: between two trials of one challenger it did not.
+
     Turns on which both say the same serve alike, whoever answered, and only make noise: they count as one share, of
     both models' users (triggered analysis, as Kohavi et al. have it). A user weighs as much as a hundred turns at most.
     Every heard turn counts, and only completed ones can have served: a model that says nothing, asks back or fails
@@ -98,34 +101,72 @@ def compare(lake: Lake, locale: str, champion: Predictor, challenger: Predictor,
     Cost: four scans of a few columns of `turns`; memory of the users and of the distinct utterances, of which both
     models read all, some 2,500 a second on two cores (beyond 200,000 turns none: all count as told apart).
     """
-    turns, old, new = lake.dataset("turns"), champion.version, challenger.version
+    turns = lake.dataset("turns")
+    either = _side_by_side(turns, locale, champion.version, challenger.version)
+    users = None if either is None else _Users.of(turns, either, challenger.version)
+    if either is None or users is None:
+        return None
+    tally = _Tally.of(turns, either, users, _told_apart(turns, either, locale, champion, challenger))
+    arms = (~users.tried, users.tried)
+    shares = tally.shares(tuple(min(int(which.sum()), _GROUPS) for which in arms), seed)
+    old, new = (
+        Served(int(which.sum()), int(users.turns[which].sum()), float(share[0]), share[1:])
+        for which, share in zip(arms, shares, strict=True)
+    )
+    return Comparison(old, new, users.of_both, tally.apart())
+
+
+def _side_by_side(turns: ds.Dataset, locale: str, old: str, new: str) -> ds.Expression | None:
+    """Which heard turns either model answered while both were served; None where the challenger answered none."""
     of_locale = (ds.field("locale") == locale) & ds.field("heard")
     times = turns.to_table(["occurred_at"], filter=of_locale & (ds.field("model_version") == new)).column(0)
     if not len(times):
         return None
-    while_on = pc.min_max(times)
-    during = (ds.field("occurred_at") >= while_on["min"]) & (ds.field("occurred_at") <= while_on["max"])
-    either = of_locale & during & ds.field("model_version").isin([old, new])
-    said = turns.to_table(["user_id", "model_version"], filter=either).group_by(["user_id", "model_version"])
-    users = said.aggregate([([], "count_all")]).sort_by([("user_id", "ascending"), ("model_version", "ascending")])
-    names, models = np.unique(users.column("user_id").to_numpy(zero_copy_only=False), return_counts=True)
-    both = pa.array(names[models > 1], pa.string())
-    alone = users.filter(pc.invert(pc.is_in(users.column("user_id"), value_set=both)))
-    tried = pc.equal(alone.column("model_version"), new).to_numpy()
-    if tried.all() or not tried.any():
-        return None
-    spoken = alone.column("count_all").to_numpy()
-    group = np.where(tried, np.cumsum(tried) - 1, np.cumsum(~tried) - 1) % _GROUPS + _GROUPS * tried
-    tally = _Tally.of(
-        turns, either, alone.column("user_id").combine_chunks(), group, np.minimum(1.0, _OF_A_USER / spoken),
-        _told_apart(turns, either, locale, champion, challenger),
-    )  # fmt: skip
-    shares = tally.shares(tuple(min(int(which.sum()), _GROUPS) for which in (~tried, tried)), seed)
-    arms = [
-        Served(int(which.sum()), int(spoken[which].sum()), float(share[0]), share[1:])
-        for which, share in zip((~tried, tried), shares, strict=True)
-    ]
-    return Comparison(arms[0], arms[1], len(both), tally.apart())
+    first_last, at = pc.min_max(times), ds.field("occurred_at")
+    days = pc.unique(pc.floor_temporal(times, unit="day"))
+    during = (at >= first_last["min"]) & (at <= first_last["max"]) & pc.floor_temporal(at, unit="day").isin(days)
+    return of_locale & during & ds.field("model_version").isin([old, new])
+
+
+@dataclass(frozen=True)
+class _Users:
+    """Users whom one model alone answered, in a stable order, all (n,).
+
+    Args:
+        tried: those of the challenger.
+        turns: how many each said.
+        of_both: users of both models, who are left out.
+    """
+
+    names: pa.Array
+    tried: NDArray[np.bool_]
+    turns: NDArray[np.int64]
+    of_both: int
+
+    @classmethod
+    def of(cls, turns: ds.Dataset, chosen: ds.Expression, new: str) -> _Users | None:
+        """Count users. None where one of the models has none of its own."""
+        said = turns.to_table(["user_id", "model_version"], filter=chosen).group_by(["user_id", "model_version"])
+        counts = said.aggregate([([], "count_all")]).sort_by([("user_id", "ascending"), ("model_version", "ascending")])
+        names, models = np.unique(counts.column("user_id").to_numpy(zero_copy_only=False), return_counts=True)
+        both = pa.array(names[models > 1], pa.string())
+        alone = counts.filter(pc.invert(pc.is_in(counts.column("user_id"), value_set=both)))
+        tried = pc.equal(alone.column("model_version"), new).to_numpy()
+        if tried.all() or not tried.any():
+            return None
+        return cls(alone.column("user_id").combine_chunks(), tried, alone.column("count_all").to_numpy(), len(both))
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """Which group of the bootstrap each is in, the champion's first."""
+        return np.where(self.tried, np.cumsum(self.tried) - 1, np.cumsum(~self.tried) - 1) % _GROUPS + (
+            _GROUPS * self.tried
+        )
+
+    @property
+    def weights(self) -> Floats:
+        """What a turn of each weighs."""
+        return np.minimum(1.0, _OF_A_USER / self.turns)
 
 
 def _told_apart(
@@ -169,19 +210,12 @@ class _Tally:
     turns: Floats
 
     @classmethod
-    def of(
-        cls,
-        turns: ds.Dataset,
-        chosen: ds.Expression,
-        users: pa.Array,
-        group: NDArray[np.int64],
-        weight: Floats,
-        differ: pa.Array | None,
-    ) -> _Tally:
-        """Count turns. Args: users, their groups and what each of their turns weighs; utterances told apart."""
+    def of(cls, turns: ds.Dataset, chosen: ds.Expression, users: _Users, differ: pa.Array | None) -> _Tally:
+        """Count turns. Args: utterances told apart, None for all."""
+        group, weight = users.groups, users.weights
         completed, every = np.zeros((2, 2 * _GROUPS, len(_BITS))), np.zeros((2, 2 * _GROUPS))
         for batch in turns.to_batches(columns=["user_id", "utterance", "response", "evidence"], filter=chosen):
-            at = pc.index_in(batch.column("user_id"), value_set=users)
+            at = pc.index_in(batch.column("user_id"), value_set=users.names)
             mine, user = batch.filter(pc.is_valid(at)), at.drop_null().to_numpy()
             apart = np.ones(len(mine), np.int64)
             if differ is not None:

@@ -56,6 +56,21 @@ def test_only_users_of_one_model_and_of_the_same_time_are_compared(lake: Lake) -
     assert (found.champion.share, found.challenger.share) == (alone.champion.share, alone.challenger.share)
 
 
+def test_days_between_two_trials_of_one_challenger_are_not_compared(lake: Lake) -> None:
+    random = np.random.default_rng(4)
+    publish(lake, crowd(0.5, 0.5))
+    one = compare(lake, LOCALE, CHAMPION, CHALLENGER, seed=1)
+    publish(lake, said("between", OLD, 1.0, 2000, random, occurred_at=START + timedelta(days=3)))
+    again = START + timedelta(days=6)
+    publish(lake, said("later", NEW, 0.5, 20, random, occurred_at=again + timedelta(hours=1)))
+    publish(lake, said("same day", OLD, 0.5, 20, random, occurred_at=again))
+    two = compare(lake, LOCALE, CHAMPION, CHALLENGER, seed=1)
+    assert one is not None
+    assert two is not None
+    assert two.champion.turns == one.champion.turns + 20
+    assert two.challenger.turns == one.challenger.turns + 20
+
+
 def test_nobody_weighs_more_than_a_hundred_turns(lake: Lake) -> None:
     publish(lake, crowd(0.5, 0.5))
     honest = compare(lake, LOCALE, CHAMPION, CHALLENGER, seed=1)
