@@ -159,9 +159,8 @@ class _Users:
     @property
     def groups(self) -> NDArray[np.int64]:
         """Which group of the bootstrap each is in, the champion's first."""
-        return np.where(self.tried, np.cumsum(self.tried) - 1, np.cumsum(~self.tried) - 1) % _GROUPS + (
-            _GROUPS * self.tried
-        )
+        place = np.where(self.tried, np.cumsum(self.tried), np.cumsum(~self.tried)) - 1
+        return np.asarray(place % _GROUPS + _GROUPS * self.tried, np.int64)
 
     @property
     def weights(self) -> Floats:
