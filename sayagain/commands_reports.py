@@ -1,4 +1,4 @@
-"""Loops' reports read together: value per turn, and what holds over seeds."""
+"""Loops' reports read together: their tables, value per turn, and what holds over seeds."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def add_to(bench: typer.Typer) -> None:
     """Register the commands in the group of benchmarks."""
     bench.command("curves")(curves)
     bench.command("seeds")(seeds)
+    bench.command("tables")(tables)
 
 
 def curves(reports: Reports, out: Annotated[Path, typer.Option(help="The picture, SVG.")]) -> None:
@@ -56,6 +57,21 @@ def seeds(
         if ahead:
             lines = [("ours - " + r["arm"], "", *(_spread(r["ours_minus"][m]) for m in METRICS)) for r in ahead]
             metric_rows(f"Ours ahead, seed by seed: {title}", columns, lines)
+
+
+def tables(
+    reports: Reports,
+    out: Annotated[Path | None, typer.Option(help="The tables, Markdown; without it they are printed.")] = None,
+) -> None:
+    """Every round of each loop as a table in Markdown, as docs/learning.md has them."""
+    from benchmarks.loop_reports import read_reports
+    from benchmarks.loop_tables import tables
+
+    told = tables(read_reports(reports))
+    if out is None:
+        typer.echo(told, nl=False)
+    else:
+        write_text(out, told)
 
 
 def _spread(found: dict[str, Any]) -> str:

@@ -1,0 +1,86 @@
+"""Loops as tables in Markdown: what each round heard, labelled and taught, as the docs show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from benchmarks.loop_reports import METRICS, NAMED, crowned, said, share_of_gap
+
+COLUMNS = (
+    "", "turns so far", "users served", "labels", "right", "correct", "turns covered", "slots settled, right",
+    "intent", "slot F1", "exact match", "gap closed", "champion",
+)  # fmt: skip
+_BEFORE = COLUMNS.index("intent")  # columns that a launch and a ceiling have nothing in
+
+
+def tables(reports: Sequence[dict[str, Any]]) -> str:
+    """A table of every report of `benchmarks.loop.run_loop`, figures in percent, intervals at 95%.
+
+    `gap closed` is of the three metrics, its intervals after an arm's last round; `champion` says how the round's
+    challenger came to be: by the gate (yes), on trial, or not (no).
+    """
+    return "\n\n".join("\n".join([_title(report), "", *_lines(report)]) for report in reports) + "\n"
+
+
+def _title(report: dict[str, Any]) -> str:
+    return ", ".join(said(key, report[key]) for key in NAMED)
+
+
+def _lines(report: dict[str, Any]) -> Iterator[str]:
+    yield _line(COLUMNS)
+    yield "|---" * len(COLUMNS) + "|"
+    yield _end("launch", report["launch"])
+    for arm in report["arms"]:
+        turns = 0
+        for row in arm["rounds"]:
+            turns += row["turns"]
+            yield _line(_round(report, arm, row, turns))
+    yield _end("all annotations", report["ceiling"])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _end(name: str, figures: dict[str, Any]) -> str:
+    return _line([name, *[""] * (_BEFORE - 1), *_metrics(figures), "", ""])
+
+
+def _round(report: dict[str, Any], arm: dict[str, Any], row: dict[str, Any], turns: int) -> list[str]:
+    name = f"round {row['round']}" if len(report["arms"]) == 1 else f"{arm['name']}, round {row['round']}"
+    corrections = row.get("label_corrections")
+    return [
+        name,
+        f"{turns:,}",
+        _percent(row.get("success_rate")),
+        f"{row['labels']:,}",
+        _percent(row.get("label_precision")),
+        "" if corrections is None else f"{corrections:,}",
+        _percent(row.get("label_coverage")),
+        ", ".join(_percent(row.get(key), 0) for key in ("slots_settled", "slot_precision")),
+        *_metrics(row),
+        _closed(report, arm, row),
+        crowned(row),
+    ]
+
+
+def _metrics(figures: dict[str, Any]) -> Iterator[str]:
+    for name in METRICS:
+        low, high = figures["interval"][name]
+        yield f"{_percent(figures[name])} ({_percent(low)}-{_percent(high)})"
+
+
+def _closed(report: dict[str, Any], arm: dict[str, Any], row: dict[str, Any]) -> str:
+    parts = []
+    for name in METRICS:
+        part = _percent(share_of_gap(report["launch"][name], row[name], report["ceiling"][name]), 0)
+        if row is arm["rounds"][-1]:
+            low, high = arm["gap_closed_interval"][name]
+            part += f" ({_percent(low, 0)}-{_percent(high, 0)})"
+        parts.append(part)
+    return " / ".join(parts)
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "" if value is None else f"{100 * value:.{digits}f}"
