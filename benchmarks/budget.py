@@ -47,12 +47,13 @@ class Meant:
     users: int
 
 
-def meanings(lake: Lake, truth: dict[str, dict[str, Any]], locale: str) -> dict[str, Meant]:
-    """The most frequent meaning of each formulation of users who vote. O(turns)."""
+def meanings(lake: Lake, truth: dict[str, dict[str, Any]], locale: str, version: int | None = None) -> dict[str, Meant]:
+    """The most frequent meaning of each formulation of users who vote, by a version of `turns` (the published one by
+    default). O(turns)."""
     seen: dict[str, Counter[tuple[str, str, tuple[Slot, ...]]]] = defaultdict(Counter)
     users: dict[str, set[str]] = defaultdict(set)
     columns = ["interaction_id", "formulation_id", "user_id", "utterance", "text", "locale", "held_out"]
-    for turn in lake.rows("turns", columns):
+    for turn in lake.rows("turns", columns, version=version):
         meant = truth.get(turn["interaction_id"])
         if turn["locale"] != locale or turn["held_out"] or not turn["text"] or not meant or not meant["gold_intent"]:
             continue
@@ -114,13 +115,13 @@ def run_budget(settings: Settings, work: Path, say: Callable[[str], None], arm: 
     loop = played_loop(settings, work, arm, say)
     locale, seed, played = loop.options.locale, loop.seed, work / "arms" / arm
     lake = Lake(played / "lake").open()
-    manifest = lake.manifest("training_sets")
-    if manifest is None:
+    manifest, labelled = lake.manifest("training_sets"), lake.manifest("pseudo_labels")
+    if manifest is None or labelled is None:
         raise InputError(f"the arm {arm} in {work} has no training set")
     snapshot = str(manifest.details["snapshot_id"])
     rows = [e for e in read_snapshot(lake, snapshot, ("train", "dev")) if e.locale == locale]
     pairs = read_pairs(lake, snapshot)
-    truth = meanings(lake, read_truth(played / "truth"), locale)
+    truth = meanings(lake, read_truth(played / "truth"), locale, labelled.inputs.get("turns"))
     # What a person annotated is no loss of the loop.
     source = [e for e in read_gold(loop.settings.training.gold) if e.locale == loop.options.source]
     lexicon = lexicon_of(loop.settings, locale, source, read_translations(lake, snapshot, locale))

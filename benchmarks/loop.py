@@ -1,8 +1,9 @@
 """The closed loop against its baselines: how much of the way from launch to full annotation users teach.
 
 All arms start from one launch model and one first round of traffic; then each is served by its own champions, so
-that its traffic is its own (on-policy), with the same users, goals and first wordings. Every round's champion is
-kept; the test partition is read once, after the last round.
+that its traffic is its own (on-policy), with the same users, goals and first wordings. A challenger that is on trial
+after the last round is decided on by users of one more, who teach nothing; their turns count. Every round's champion
+is kept; the test partition is read once, after all of them.
 """
 
 from __future__ import annotations
@@ -233,9 +234,7 @@ class Loop:
             self.serve(lake)
         while len(done) < self.options.rounds:
             began, number = time.monotonic(), len(done) + 1
-            told = json.loads((first / "done.json").read_text()) if number == 1 else self._talk(lake, folder, number)
-            self.mine(lake, SHARED, arm)
-            trial = trial_of(self.of(lake.path, arm), lake)
+            told = self._heard(arm, lake, number)
             self.say(f"{arm}, round {number}: labelling")
             if arm in LABELLERS or arm == "self-training":
                 label(lake, self.options.locale, self.of(lake.path, arm), arm)
@@ -250,10 +249,8 @@ class Loop:
             decision = retrain_and_gate(self.of(lake.path, arm), lake, with_encoder=with_encoder)
             done.append(
                 {
-                    "round": number,
                     **told,
                     **score.to_json(),
-                    "trial": trial,
                     "champion": decision.version,
                     "promoted": decision.promoted,
                     "gate": decision.reason,
@@ -261,7 +258,35 @@ class Loop:
                 }
             )
             state.write_text(json.dumps(done, indent=1), encoding="utf-8")
-        return done[: self.options.rounds]
+        if len(done) > self.options.rounds:
+            return done[: self.options.rounds]
+        return [*done[:-1], self._closed(arm, lake, done[-1])]
+
+    def _heard(self, arm: str, lake: Lake, number: int) -> dict[str, Any]:
+        """Who spoke in a round, paired, and what that says of the challenger on trial. It is kept, so that no round is
+        spoken twice that was cut off afterwards."""
+        folder = lake.path.parent
+        kept = folder / "heard.json"
+        if kept.is_file():
+            found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+            if found["round"] == number:
+                return found
+        first = self.options.out / "first" / "done.json"
+        told = json.loads(first.read_text()) if number == 1 else self._talk(lake, folder, number)
+        self.mine(lake, SHARED, arm)
+        found = {"round": number, **told, "trial": trial_of(self.of(lake.path, arm), lake)}
+        kept.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        return found
+
+    def _closed(self, arm: str, lake: Lake, last: dict[str, Any]) -> dict[str, Any]:
+        """The last round, with what the users of one more say of the challenger that is on trial after it, if any."""
+        number, locale, kept = last["round"] + 1, self.options.locale, lake.path.parent / "heard.json"
+        asked = kept.is_file() and json.loads(kept.read_text(encoding="utf-8"))["round"] == number
+        if not asked and registry.version_of(lake, locale, registry.TRIAL) is None:
+            return last
+        closing = self._heard(arm, lake, number)
+        champion = registry.version_of(lake, locale, registry.CHAMPION)
+        return last | {"turns": last["turns"] + closing["turns"], "champion": champion, "closing": closing}
 
     def report(self, played: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         """Score everything on the test partition: the only place that reads it."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks.loop_reports import METRICS, TITLES, crowned, told_of_trial
+from benchmarks.loop_reports import METRICS, TITLES, crowned, told_of_trial, trials_of
 from benchmarks.pictures import QUIET, as_svg, in_percent, in_powers_of_ten, looks, panels
 
 _STYLE = """
@@ -128,13 +128,16 @@ def _rounds(told: dict[str, Any]) -> str:
     ]
     why = f"<p class=note>Refused by the gate:</p><ul class=note>{''.join(refused)}</ul>" if refused else ""
     trials = [
-        f"<li>{escape(arm['name'])}, round {row['round']}: {escape(told_of_trial(row['trial']))}</li>"
+        f"<li>{escape(arm['name'])}, round {row['round']}: {escape(told_of_trial(trial))}</li>"
         for arm in told["arms"]
         for row in arm["rounds"]
-        if row.get("trial")  # not of an older program
+        for trial in trials_of(row)
     ]
     if trials:
-        why += f"<p class=note>On trial in the round, before its labels:</p><ul class=note>{''.join(trials)}</ul>"
+        why += (
+            "<p class=note>On trial in the round, before its labels, and after the last round:</p>"
+            f"<ul class=note>{''.join(trials)}</ul>"
+        )
     return f"<table>{head}{''.join(rows)}</table>{why}"
 
 

@@ -40,8 +40,14 @@ def read_reports(paths: Sequence[Path]) -> list[dict[str, Any]]:
 def crowned(row: dict[str, Any]) -> str:
     """Whether a round has a new champion: yes (the gate passed its challenger), trial (the users did the one on trial),
     or no."""
-    tried = row.get("trial") or {}
-    return "yes" if row["promoted"] else "trial" if tried.get("result") == "passed" else "no"
+    passed = any(trial["result"] == "passed" for trial in trials_of(row))
+    return "yes" if row["promoted"] else "trial" if passed else "no"
+
+
+def trials_of(row: dict[str, Any]) -> list[dict[str, str]]:
+    """What became of challengers on trial in a round, and of that of a last round in the turns after it; none of an
+    older program's."""
+    return [trial for heard in (row, row.get("closing") or {}) if (trial := heard.get("trial"))]
 
 
 def told_of_trial(trial: dict[str, str]) -> str:

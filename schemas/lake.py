@@ -150,9 +150,14 @@ class Lake:
         return DeltaTable(path).version() if DeltaTable.is_deltatable(path) else None
 
     def rows(
-        self, table: str, columns: Sequence[str] | None = None, where: pyarrow.dataset.Expression | None = None
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        where: pyarrow.dataset.Expression | None = None,
+        version: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Rows of a table at its published version, as dictionaries; `where` is pushed down to the files.
+        """Rows of a table at a version, the published one by default, as dictionaries; `where` is pushed down to the
+        files.
 
         Raises:
             InputError: no run has published it yet, or an older program's did, without some of the columns; names the
@@ -160,7 +165,7 @@ class Lake:
 
         Cost: memory of the matching rows.
         """
-        data = self.dataset(table)
+        data = self.dataset(table, version)
         if missing := [name for name in columns or () if name not in data.schema.names]:
             raise InputError(
                 f"{table} is of an older program and has no {', '.join(missing)}: run `sayagain mine` again"

@@ -46,12 +46,16 @@ def test_a_loop_its_budget_its_labels_and_its_attackers(tmp_path: Path) -> None:
         for share in ("success_rate", "label_coverage", "label_precision", *METRICS):
             assert 0 <= row[share] <= 1
     assert "<svg" in (tmp_path / "loop.html").read_text(encoding="utf-8")
-    assert report["arms"][0]["rounds"][0]["turns"] == report["arms"][1]["rounds"][0]["turns"]  # one first round
+    rows = [arm["rounds"][0] for arm in report["arms"]]
+    first = [row["turns"] - row.get("closing", {"turns": 0})["turns"] for row in rows]
+    assert first[0] == first[1]  # one first round
     # Finished rounds are not played again.
     played = (work / "arms" / "ours" / "rounds.json").stat().st_mtime_ns
+    spoken = sorted((work / "arms" / "ours" / "raw").iterdir())
     again = told("loop", *options, "--rounds", "1", "--arms", "ours", out=tmp_path / "again.json")
     assert again["arms"][0] == report["arms"][0]
     assert (work / "arms" / "ours" / "rounds.json").stat().st_mtime_ns == played
+    assert sorted((work / "arms" / "ours" / "raw").iterdir()) == spoken
 
     budget = told("budget", str(work), out=tmp_path / "budget.json")
     labels = [line["labels"] for line in budget["lines"] if "labels" in line]

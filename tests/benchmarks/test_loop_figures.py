@@ -91,6 +91,8 @@ def planted_report(arms: tuple[str, ...], rounds: int, turns: int) -> dict[str, 
         decided = {"promoted": number == 2, "gate": f"<b> & round {number}", "trial": None}
         if number == 3:
             decided["trial"] = {"challenger": "m/2", "champion": "m/1", "result": "passed", "reason": "served <more>"}
+            left = {"challenger": "m/3", "champion": "m/2", "result": "worse", "reason": "served less"}
+            decided["closing"] = {"turns": 9, "trial": left}
         return {
             "round": number,
             "turns": turns,
@@ -146,6 +148,7 @@ def test_the_page_draws_every_arm_and_round_within_its_plots(
     assert page.count("refused</td>") == len(arms)  # the first round
     assert page.count("refused, but the one on trial promoted</td>") == len(arms) * (rounds == 3)
     assert page.count("m/2 became champion: served &lt;more&gt;</li>") == len(arms) * (rounds == 3)
+    assert page.count("m/3 was taken off trial: served less</li>") == len(arms) * (rounds == 3)
     assert page.count("<td>1,234</td>") == len(arms) * rounds
     assert page.count("<svg") == 1
     assert "<b>" not in page
