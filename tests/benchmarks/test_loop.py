@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.loop import played_loop
 from benchmarks.loop_reports import METRICS
+from retrain import registry
 from sayagain.app import app
+from schemas.lake import Lake
+from schemas.settings import Settings
 
 pytestmark = pytest.mark.slow
 
@@ -78,3 +82,27 @@ def test_a_loop_its_budget_its_labels_and_its_attackers(tmp_path: Path) -> None:
     assert attack["turns"] == found["turns"] + 5 * 20
     # A model this small answers hardly anything, so there is little that attackers could want believed.
     assert attack["false_pushed"] + attack["true_suppressed"] <= attack["attacked"] <= 5
+
+
+@pytest.mark.skipif(not MASSIVE.is_dir(), reason=f"no MASSIVE folder at {MASSIVE}")
+def test_users_of_one_more_round_decide_on_who_is_on_trial_after_the_last(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    options = [*COMMON, *SMALL, "--work", str(work), "--arms", "ours"]
+    arm = work / "arms" / "ours"
+    (before,) = told("loop", *options, "--rounds", "1", out=tmp_path / "loop.json")["arms"][0]["rounds"]
+    assert "closing" not in before  # the gate passes the first challenger of this loop
+    lake = Lake(arm / "lake")
+    registry.register(played_loop(Settings(), work, "ours", print).launch_model(), None, lake)
+    tried = registry.begin_trial(lake, "sw-KE")
+    (row,) = told("loop", *options, "--rounds", "1", out=tmp_path / "closed.json")["arms"][0]["rounds"]
+    closing = row["closing"]
+    assert closing["round"] == 2
+    assert closing["trial"]["challenger"] == tried
+    assert row["turns"] == before["turns"] + closing["turns"]
+    assert len(list((arm / "raw").iterdir())) == 2
+    assert len(json.loads((arm / "rounds.json").read_text(encoding="utf-8"))) == 1
+    # Asked for more rounds, the loop goes on with these users.
+    first, second = told("loop", *options, "--rounds", "2", out=tmp_path / "more.json")["arms"][0]["rounds"]
+    assert (first["turns"], "closing" in first) == (before["turns"], False)
+    assert second["turns"] - second.get("closing", {"turns": 0})["turns"] == closing["turns"]
+    assert second["trial"] == closing["trial"]
