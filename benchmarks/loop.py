@@ -262,27 +262,28 @@ class Loop:
             return done[: self.options.rounds]
         return [*done[:-1], self._closed(arm, lake, done[-1])]
 
+    def _kept(self, lake: Lake, number: int) -> dict[str, Any] | None:
+        """What `_heard` kept of a round; None where it has not been spoken, or another one since."""
+        path = lake.path.parent / "heard.json"
+        found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return found if found and found["round"] == number else None
+
     def _heard(self, arm: str, lake: Lake, number: int) -> dict[str, Any]:
         """Who spoke in a round, paired, and what that says of the challenger on trial. It is kept, so that no round is
         spoken twice that was cut off afterwards."""
-        folder = lake.path.parent
-        kept = folder / "heard.json"
-        if kept.is_file():
-            found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-            if found["round"] == number:
-                return found
-        first = self.options.out / "first" / "done.json"
+        if (kept := self._kept(lake, number)) is not None:
+            return kept
+        folder, first = lake.path.parent, self.options.out / "first" / "done.json"
         told = json.loads(first.read_text()) if number == 1 else self._talk(lake, folder, number)
         self.mine(lake, SHARED, arm)
         found = {"round": number, **told, "trial": trial_of(self.of(lake.path, arm), lake)}
-        kept.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        (folder / "heard.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
         return found
 
     def _closed(self, arm: str, lake: Lake, last: dict[str, Any]) -> dict[str, Any]:
         """The last round, with what the users of one more say of the challenger that is on trial after it, if any."""
-        number, locale, kept = last["round"] + 1, self.options.locale, lake.path.parent / "heard.json"
-        asked = kept.is_file() and json.loads(kept.read_text(encoding="utf-8"))["round"] == number
-        if not asked and registry.version_of(lake, locale, registry.TRIAL) is None:
+        number, locale = last["round"] + 1, self.options.locale
+        if self._kept(lake, number) is None and registry.version_of(lake, locale, registry.TRIAL) is None:
             return last
         closing = self._heard(arm, lake, number)
         champion = registry.version_of(lake, locale, registry.CHAMPION)

@@ -67,8 +67,7 @@ def _round(report: dict[str, Any], arm: dict[str, Any], row: dict[str, Any], tur
 
 def _metrics(figures: dict[str, Any]) -> Iterator[str]:
     for name in METRICS:
-        low, high = figures["interval"][name]
-        yield f"{_percent(figures[name])} ({_percent(low)}-{_percent(high)})"
+        yield _percent(figures[name]) + _between(figures.get("interval"), name, 1)
 
 
 def _closed(report: dict[str, Any], arm: dict[str, Any], row: dict[str, Any]) -> str:
@@ -76,10 +75,17 @@ def _closed(report: dict[str, Any], arm: dict[str, Any], row: dict[str, Any]) ->
     for name in METRICS:
         part = _percent(share_of_gap(report["launch"][name], row[name], report["ceiling"][name]), 0)
         if row is arm["rounds"][-1]:
-            low, high = arm["gap_closed_interval"][name]
-            part += f" ({_percent(low, 0)}-{_percent(high, 0)})"
+            part += _between(arm.get("gap_closed_interval"), name, 0)
         parts.append(part)
     return " / ".join(parts)
+
+
+def _between(intervals: dict[str, Any] | None, name: str, digits: int) -> str:
+    """The interval of a metric in brackets; nothing of a report without."""
+    if not intervals:
+        return ""
+    low, high = intervals[name]
+    return f" ({_percent(low, digits)}-{_percent(high, digits)})"
 
 
 def _percent(value: float | None, digits: int = 1) -> str:

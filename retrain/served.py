@@ -103,8 +103,10 @@ def compare(lake: Lake, locale: str, champion: Predictor, challenger: Predictor,
     """
     turns = lake.dataset("turns")
     either = _side_by_side(turns, locale, champion.version, challenger.version)
-    users = None if either is None else _Users.of(turns, either, challenger.version)
-    if either is None or users is None:
+    if either is None:
+        return None
+    users = _Users.of(turns, either, challenger.version)
+    if users is None:
         return None
     tally = _Tally.of(turns, either, users, _told_apart(turns, either, locale, champion, challenger))
     arms = (~users.tried, users.tried)

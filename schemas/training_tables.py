@@ -149,7 +149,7 @@ GATE_REPORTS = Table(
         LOCALE,
         Column("challenger", _S, "model version"),
         Column("champion", _S, "model version, null at launch", True),
-        Column("snapshot_id", _S, "whose gate and dev rows were used"),
+        Column("snapshot_id", _S, "whose gate and dev rows were used; `trial` where users on trial decided"),
         Column("passed", _B, "the decision"),
         Column("reason", _S, "one sentence"),
         Column("examples", _L, "gate examples"),

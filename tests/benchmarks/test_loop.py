@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ SIZES = {
 }
 
 
-def told(*arguments: str, out: Path) -> Any:
-    small = [part for name, size in SIZES.items() for part in ("--set", f"{name}={size}")]
+def told(*arguments: str, out: Path, settings: Mapping[str, int] = SIZES) -> Any:
+    small = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
     made = CliRunner().invoke(app, [*small, "bench", *arguments, "--out", str(out)])
     assert made.exit_code == 0, made.output
     return json.loads(out.read_text(encoding="utf-8"))
@@ -89,8 +90,10 @@ def test_users_of_one_more_round_decide_on_who_is_on_trial_after_the_last(tmp_pa
     work = tmp_path / "work"
     options = [*COMMON, *SMALL, "--work", str(work), "--arms", "ours"]
     arm = work / "arms" / "ours"
-    (before,) = told("loop", *options, "--rounds", "1", out=tmp_path / "loop.json")["arms"][0]["rounds"]
-    assert "closing" not in before  # the gate passes the first challenger of this loop
+    untried = SIZES | {"gate.trial_share": 0}  # whatever the gate makes of the round's own challenger
+    report = told("loop", *options, "--rounds", "1", out=tmp_path / "loop.json", settings=untried)
+    (before,) = report["arms"][0]["rounds"]
+    assert "closing" not in before
     lake = Lake(arm / "lake")
     registry.register(played_loop(Settings(), work, "ours", print).launch_model(), None, lake)
     tried = registry.begin_trial(lake, "sw-KE")

@@ -54,6 +54,9 @@ def test_several_arms_are_named_and_what_an_old_report_lacks_is_empty() -> None:
     old = {key: value for key, value in played(1, 0.3).items() if key not in ("label_corrections", "slots_settled")}
     text = tables([report("ours", "marupa", rounds=[old])])
     rows = [line for line in text.splitlines() if "round 1" in line]
+    bare = report("ours", rounds=[{key: value for key, value in old.items() if key != "interval"}])
+    del bare["arms"][0]["gap_closed_interval"]
+    assert "| , 67 | 30.0 | 30.0 | 30.0 | 25 / 25 / 25 |" in tables([bare])
     assert [row.split(" | ")[0] for row in rows] == ["| ours, round 1", "| marupa, round 1"]
     assert "| 80.0 |  | 60.0 | , 67 |" in rows[0]
 
