@@ -39,6 +39,7 @@ from retrain.evaluate import Outcomes, outcomes
 from retrain.predictor import TorchPredictor
 from retrain.second_guesses import guess_again
 from retrain.train import TrainedModel, train
+from schemas.annotated import Annotated
 from schemas.errors import InputError
 from schemas.lake import Lake
 from schemas.settings import Settings
@@ -251,6 +252,7 @@ class Loop:
                 {
                     **told,
                     **score.to_json(),
+                    "challenger": decision.challenger,
                     "champion": decision.version,
                     "promoted": decision.promoted,
                     "gate": decision.reason,
@@ -311,25 +313,14 @@ class Loop:
         last: dict[str, Outcomes] = {}
         for arm, rounds in played.items():
             lake = Lake(self.options.out / "arms" / arm / "lake")
-            scores: dict[str, Outcomes] = {}
-            before = launch
-            rows = []
-            for row in rounds:
-                version = row["champion"]
-                if version not in scores:
-                    scores[version] = outcomes(registry.load(lake, version), test)
-                now = scores[version]
-                flips = {"negative_flips": flipped(launch, now), "negative_flips_of_round": flipped(before, now)}
-                rows.append(row | figures(now, self.seed) | flips)
-                before = now
-            last[arm] = before
+            rows, last[arm] = self._scored(lake, rounds, launch, test)
             told["arms"].append(
                 {
                     "name": arm,
                     "rounds": rows,
-                    "strata": by_stratum(before, strata)["strata"],
-                    "gap_closed": gap_closed(launch, before, best),
-                    "gap_closed_interval": gap_interval(launch, before, best, self.seed),
+                    "strata": by_stratum(last[arm], strata)["strata"],
+                    "gap_closed": gap_closed(launch, last[arm], best),
+                    "gap_closed_interval": gap_interval(launch, last[arm], best, self.seed),
                 }
             )
         if "ours" in last:
@@ -337,6 +328,29 @@ class Loop:
                 arm: difference_interval(last["ours"], found, self.seed) for arm, found in last.items() if arm != "ours"
             }
         return told
+
+    def _scored(
+        self, lake: Lake, rounds: list[dict[str, Any]], launch: Outcomes, test: list[Annotated]
+    ) -> tuple[list[dict[str, Any]], Outcomes]:
+        """An arm's rounds with the figures of their champions, and of challengers that did not become champion
+        (`challenger_figures`; older rounds do not tell which they were); and what the last champion answers."""
+        found: dict[str, Outcomes] = {}
+
+        def of(version: str) -> Outcomes:
+            if version not in found:
+                found[version] = outcomes(registry.load(lake, version), test)
+            return found[version]
+
+        rows, before = [], launch
+        for row in rounds:
+            now = of(row["champion"])
+            told = figures(now, self.seed)
+            told |= {"negative_flips": flipped(launch, now), "negative_flips_of_round": flipped(before, now)}
+            if row.get("challenger", row["champion"]) != row["champion"]:
+                told["challenger_figures"] = figures(of(row["challenger"]), self.seed)
+            rows.append(row | told)
+            before = now
+        return rows, before
 
 
 def run_loop(settings: Settings, options: LoopOptions, say: Say) -> dict[str, Any]:

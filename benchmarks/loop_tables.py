@@ -18,7 +18,7 @@ def tables(reports: Sequence[dict[str, Any]]) -> str:
     """A table of every report of `benchmarks.loop.run_loop`, figures in percent, intervals at 95%.
 
     `gap closed` is of the three metrics, its intervals after an arm's last round; `champion` says how the round's
-    challenger came to be: by the gate (yes), on trial, or not (no).
+    challenger came to be champion: by the gate (yes), on trial, or not (no). One that did not has a line of its own.
     """
     return "\n\n".join("\n".join([_title(report), "", *_lines(report)]) for report in reports) + "\n"
 
@@ -36,6 +36,8 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
         for row in arm["rounds"]:
             turns += row["turns"]
             yield _line(_round(report, arm, row, turns))
+            if figures := row.get("challenger_figures"):
+                yield _unserved(report, row["challenger"], figures)
     yield _end("all annotations", report["ceiling"])
 
 
@@ -60,9 +62,14 @@ def _round(report: dict[str, Any], arm: dict[str, Any], row: dict[str, Any], tur
         _percent(row.get("label_coverage")),
         ", ".join(_percent(row.get(key), 0) for key in ("slots_settled", "slot_precision")),
         *_metrics(row),
-        _closed(report, arm, row),
+        _closed(report, row, arm.get("gap_closed_interval") if row is arm["rounds"][-1] else None),
         crowned(row),
     ]
+
+
+def _unserved(report: dict[str, Any], version: str, figures: dict[str, Any]) -> str:
+    name = f"its challenger, version {version.rpartition('/')[2]}"
+    return _line([name, *[""] * (_BEFORE - 1), *_metrics(figures), _closed(report, figures), ""])
 
 
 def _metrics(figures: dict[str, Any]) -> Iterator[str]:
@@ -70,13 +77,12 @@ def _metrics(figures: dict[str, Any]) -> Iterator[str]:
         yield _percent(figures[name]) + _between(figures.get("interval"), name, 1)
 
 
-def _closed(report: dict[str, Any], arm: dict[str, Any], row: dict[str, Any]) -> str:
+def _closed(report: dict[str, Any], figures: dict[str, Any], intervals: dict[str, Any] | None = None) -> str:
+    """The share of the gap that a model closes, of each metric."""
     parts = []
     for name in METRICS:
-        part = _percent(share_of_gap(report["launch"][name], row[name], report["ceiling"][name]), 0)
-        if row is arm["rounds"][-1]:
-            part += _between(arm.get("gap_closed_interval"), name, 0)
-        parts.append(part)
+        share = share_of_gap(report["launch"][name], figures[name], report["ceiling"][name])
+        parts.append(_percent(share, 0) + _between(intervals, name, 0))
     return " / ".join(parts)
 
 

@@ -42,6 +42,7 @@ _SMALL_QUERIES = INTERPRETED | {
 class Decision:
     """What became of one challenger: the champion's version after it, and why."""
 
+    challenger: str
     version: str
     promoted: bool
     reason: str
@@ -126,13 +127,13 @@ def retrain_and_gate(settings: Settings, lake: Lake, *, with_encoder: bool = Fal
     snapshot = str(manifest.details["snapshot_id"])
     encoder = encoder_of(lake)[0] if with_encoder else None
     trained = train(settings, lake, snapshot_id=snapshot, encoder=encoder)
-    registry.register(trained, trained.dev, lake)
+    challenger = registry.register(trained, trained.dev, lake)
     decision = gate(settings, lake, snapshot)
     if decision.passed:
         registry.promote(lake, settings.locale)
     version = registry.version_of(lake, settings.locale, "champion")
     assert version is not None
-    return Decision(version, decision.passed, decision.reason)
+    return Decision(challenger, version, decision.passed, decision.reason)
 
 
 def ceiling(settings: Settings, book: Catalogue, cache: Path) -> TorchPredictor:

@@ -48,6 +48,7 @@ def test_a_loop_its_budget_its_labels_and_its_attackers(tmp_path: Path) -> None:
         (row,) = arm["rounds"]
         assert row["turns"] > 200
         assert set(arm["gap_closed"]) == set(METRICS)
+        assert ("challenger_figures" in row) == (row["challenger"] != row["champion"])
         for share in ("success_rate", "label_coverage", "label_precision", *METRICS):
             assert 0 <= row[share] <= 1
     assert "<svg" in (tmp_path / "loop.html").read_text(encoding="utf-8")

@@ -61,6 +61,16 @@ def test_several_arms_are_named_and_what_an_old_report_lacks_is_empty() -> None:
     assert "| 80.0 |  | 60.0 | , 67 |" in rows[0]
 
 
+def test_a_challenger_that_did_not_become_champion_has_a_line_of_its_own() -> None:
+    refused = {"promoted": False, "challenger": "sayagain-sw-KE/3", "challenger_figures": figures(0.5)}
+    lines = tables([report("ours", rounds=[played(1, 0.3, challenger="sayagain-sw-KE/2"), played(2, 0.3, **refused)])])
+    second, challenger = lines.splitlines()[6:8]
+    assert second.endswith("| no |")
+    assert challenger.startswith("| its challenger, version 3 |  |")
+    assert challenger.endswith("| 50.0 (49.0-51.0) | 50.0 (49.0-51.0) | 50.0 (49.0-51.0) | 75 / 75 / 75 |  |")
+    assert challenger.count("|") == len(COLUMNS) + 1
+
+
 def test_the_command_prints_or_writes_and_names_bad_files(tmp_path: Path) -> None:
     good, bad = tmp_path / "loop.json", tmp_path / "bad.json"
     good.write_text(json.dumps(report("ours", rounds=[played(1, 0.3)])), encoding="utf-8")
