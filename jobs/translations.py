@@ -4,13 +4,15 @@ parallel text."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from jobs.lake import Run
+from mining.neighbours import Ints
 from mining.slot_evidence import Sighting, annotated, words
+from mining.translated_intents import TranslatedIntents
 from mining.translated_tags import joined
 from mining.translations import Worded
 from schemas.annotated import Annotated, read_annotated
@@ -30,10 +32,12 @@ class Mature:
     Args:
         utterances: annotated ones, each with its tags.
         parallel: of each other locale of the log, pairs of normalised sentences: mature language, its own.
+        taught: of each other locale, its own annotated utterances, if any.
     """
 
     utterances: tuple[Sighting, ...]
     parallel: Mapping[str, tuple[tuple[str, str], ...]]
+    taught: Mapping[str, tuple[Sighting, ...]] = field(default_factory=dict)
 
     @property
     def worded(self) -> list[Worded]:
@@ -47,6 +51,24 @@ class Mature:
         segmenter = Segmenter.learn([*texts, *others])
         pairs = zip((words(one)[1] for one, _ in self.parallel[locale]), segmenter.words(others), strict=True)
         return segmenter, list(pairs)
+
+    def translating(
+        self, locale: str, texts: Sequence[str], intents: Sequence[str], spoken: tuple[Ints, Ints]
+    ) -> TranslatedIntents | None:
+        """What tells of a locale's wordings by translations of their words; None where none are learnt.
+
+        Args:
+            texts: normalised wordings.
+            intents, spoken: as for `TranslatedIntents`.
+        """
+        if locale not in self.parallel:
+            return None
+        taught = self.taught.get(locale, ())
+        of_taught = [joined(s.tokens) for s in taught]
+        segmenter, pairs = self.cut(locale, [*texts, *of_taught])
+        said = zip(segmenter.words(of_taught), (s.intent for s in taught), strict=True)
+        annotated = [Worded(words, intent) for words, intent in said]
+        return TranslatedIntents(self.worded, pairs, segmenter.words(texts), intents, spoken, annotated)
 
 
 def sighted(gold: Sequence[Annotated], locale: str) -> list[Sighting]:
@@ -79,10 +101,11 @@ def mature_of(run: Run) -> Mature:
         drawn = np.sort(np.random.default_rng(settings.seed).choice(len(every), _MOST_MATURE, replace=False))
         every = [every[i] for i in drawn.tolist()]
     spoken = [joined(s.tokens) for s in every]
-    found = {}
+    found, taught = {}, {}
     for (locale,) in sorted(run.tally("utterances", "locale")):
         if locale != source:
             pairs = read_translated(parallel_of(settings, locale), locale, spoken)
             run.count(parallel_left_out=max(0, len(pairs) - _MOST_PARALLEL))
             found[locale] = tuple(pairs[:_MOST_PARALLEL])
-    return Mature(tuple(every), found)
+            taught[locale] = tuple(sighted(gold, locale))
+    return Mature(tuple(every), found, taught)

@@ -16,7 +16,6 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs.translations import Mature
 from mining.intent_posterior import Links, intent_posterior
-from mining.translated_intents import TranslatedIntents
 from mining.votes import COUNTED, Evidence
 from mining.wishes import Wishes
 from schemas.columns import list_of
@@ -294,11 +293,9 @@ def _fitting(mature: Mature, formulations: pa.Table, links: pa.Table) -> pa.Tabl
     speakers = formulations["speakers"].combine_chunks()
     _, user = np.unique(speakers.flatten().to_numpy(), return_inverse=True)
     spoken = pc.list_parent_indices(speakers).to_numpy(), user
-    locale, translate = formulations["locale"][0].as_py(), None
-    if locale in mature.parallel:
-        texts = [normalise(text) for text in formulations["utterance"].to_pylist()]
-        segmenter, parallel = mature.cut(locale, texts)
-        translate = TranslatedIntents(mature.worded, parallel, segmenter.words(texts), names, spoken)
+    locale = formulations["locale"][0].as_py()
+    texts = [normalise(text) for text in formulations["utterance"].to_pylist()]
+    translate = mature.translating(locale, texts, names, spoken)
     found = intent_posterior(guesses, served, rephrases, near_to, annotated, spoken, translate)
     best = np.argsort(-found.probability, axis=1, kind="stable")[:, :_MOST_NAMED]
     chance = np.round(np.take_along_axis(found.probability, best, axis=1), 9)

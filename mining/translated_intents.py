@@ -1,11 +1,12 @@
 """What translations say of intents: how well a wording's words are explained by annotated utterances of each intent of
 the mature language.
 
-Which words say which is learnt of the wordings whose intent is sure, and tells of those that nobody understood: a wish
-of which no model knows a word but "kesho" and "saa nane" is rather an alarm than a joke. The more wordings are sure,
-the more words are known, so a posterior asks again and again (`mining.intent_posterior`), as self-training does, but
-with the words of annotated utterances between. No wording is told by what it taught, nor by what its community did: a
-wish that was named wrong would teach its own words, and hear from them that it was named well.
+Which words say which is learnt of the wordings whose intent is sure and of annotated utterances of the launch language,
+and tells of those that nobody understood: a wish of which no model knows a word but "kesho" and "saa nane" is rather an
+alarm than a joke. The more wordings are sure, the more words are known, so a posterior asks again and again
+(`mining.intent_posterior`), as self-training does, but with the words of annotated utterances between. No wording is
+told by what it taught, nor by what its community did: a wish that was named wrong would teach its own words, and hear
+from them that it was named well.
 
 Sources: the mixture of `mining.translations`; Ravi & Knight 2011, "Deciphering Foreign Language" (translation models
 learnt without parallel text); Stone 1974, "Cross-Validatory Choice and Assessment of Statistical Predictions".
@@ -14,6 +15,7 @@ learnt without parallel text); Stone 1974, "Cross-Validatory Choice and Assessme
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,7 @@ from mining.translations import LENGTHS, Side, Worded, said_as, shortened
 
 _SURE = 0.9  # probability from which a wording teaches: lower ones teach wrong words (docs/labels.md)
 _MOST_TAUGHT = 20_000  # wordings that teach, evenly spread
+_ANNOTATED = 3.0  # wordings that an annotated utterance teaches as much as (docs/labels.md)
 _OF_ONE = 50.0  # wordings of one user that count in full: nobody teaches many words alone
 _USUAL = 0.1  # share of a word's sayings that may be any word
 _CHUNK = 20_000  # wordings that are told at once
@@ -41,6 +44,7 @@ class TranslatedIntents:
         intents: of the posterior's columns.
         spoken: row and number of a user who said it, each pair once. Rows that nobody said who is heard teach nothing;
             where it is empty, everybody is heard.
+        annotated: utterances of the launch language, which teach every part.
     """
 
     def __init__(
@@ -50,8 +54,10 @@ class TranslatedIntents:
         wordings: Sequence[tuple[str, ...]],
         intents: Sequence[str],
         spoken: tuple[Ints, Ints],
+        annotated: Sequence[Worded] = (),
     ) -> None:
         self._known = shortened(parallel)
+        self._annotated = [replace(one, weight=_ANNOTATED * one.weight) for one in annotated]
         self._mature = Side.of(mature, (one for one, _ in self._known))
         self._wordings, self._intents, self._spoken = wordings, intents, spoken
 
@@ -81,7 +87,7 @@ class TranslatedIntents:
         return told if some else None
 
     def _taught(self, probability: Doubles, may: NDArray[np.bool_]) -> list[Worded]:
-        """The rows that teach, of those that may."""
+        """The rows that teach, of those that may, and the annotated utterances."""
         row, user = self._spoken
         chance, best = probability.max(axis=1), probability.argmax(axis=1)
         sure = (chance >= _SURE) & may
@@ -96,7 +102,8 @@ class TranslatedIntents:
         chosen = np.flatnonzero(sure)
         chosen = chosen[:: max(1, len(chosen) // _MOST_TAUGHT)]
         weight = chance * voice
-        return [Worded(self._wordings[i], self._intents[best[i]], float(weight[i])) for i in chosen.tolist()]
+        sure_ones = [Worded(self._wordings[i], self._intents[best[i]], float(weight[i])) for i in chosen.tolist()]
+        return sure_ones + self._annotated
 
     def _told(self, wordings: Sequence[tuple[str, ...]], launch: Side, said: NDArray[np.float32]) -> Doubles:
         number = {word: i for i, word in enumerate(launch.names)}

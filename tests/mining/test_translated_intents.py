@@ -57,6 +57,22 @@ def test_where_nothing_is_known_nothing_is_said() -> None:
     assert (found[-1] == 0).all()
 
 
+def test_annotated_utterances_teach_every_part_and_where_nothing_is_sure() -> None:
+    mature, launch = planted(1)
+    seeds, launch = launch[::12], [one for i, one in enumerate(launch) if i % 12]
+    meant, belief = _belief(launch, {"intent3", "intent7"})
+    wordings, part = [one.words for one in launch], _parts(len(launch))
+    alone = TranslatedIntents(mature, [], wordings, NAMES, NOBODY, seeds)(np.full_like(belief, 1 / INTENTS), part)
+    assert alone is not None
+    assert (alone.argmax(axis=1) == meant).mean() > 0.5
+    one_part = TranslatedIntents(mature, [], wordings, NAMES, NOBODY, seeds)(belief, np.zeros_like(part))
+    assert one_part == pytest.approx(alone, abs=1e-6)  # what the rows are sure of is left to other parts
+    found = [TranslatedIntents(mature, [], wordings, NAMES, NOBODY, of)(belief, part) for of in ([], seeds)]
+    never = np.isin(meant, (3, 7))
+    right = [(told.argmax(axis=1) == meant)[never].mean() for told in found if told is not None]
+    assert right[1] > right[0] + 0.1
+
+
 def test_a_wish_that_was_named_wrong_does_not_hear_so_from_its_own_words() -> None:
     """One intent's wordings are all surely another's. Told by themselves they confirm it, told by the others hardly."""
     mature, launch = planted(1)
