@@ -19,7 +19,7 @@ from jobs.variant_edges import vectors_of
 from mining.encoder import embed
 from mining.gold_neighbours import told_by_gold
 from mining.neighbours import Ints, fixed_point
-from schemas.annotated import read_annotated
+from schemas.annotated import Annotated
 from schemas.columns import list_of
 from schemas.errors import InputError
 from schemas.normalise import normalise
@@ -80,8 +80,11 @@ def _embedded(run: Run, texts: Sequence[str]) -> NDArray[np.float32]:
     return np.asarray(np.load(kept), dtype=np.float32)
 
 
-def told_by_annotated(run: Run) -> DataFrame:
+def told_by_annotated(run: Run, gold: Sequence[Annotated]) -> DataFrame:
     """What annotated train utterances, of whatever locale, say of each formulation's intent.
+
+    Args:
+        gold: these utterances.
 
     Returns:
         formulation_id, annotated (intent, weight): the likeliest; no rows where nothing is annotated.
@@ -91,11 +94,7 @@ def told_by_annotated(run: Run) -> DataFrame:
 
     Cost: `told_by_gold`'s for all formulations and up to 50,000 annotated wordings, whose vectors every task holds.
     """
-    every = {
-        (normalise(row.utterance), row.interpretation.intent)
-        for path in run.settings.training.gold
-        for row in read_annotated(path, ("train",))
-    }
+    every = {(normalise(row.utterance), row.interpretation.intent) for row in gold}
     known = sorted(pair for pair in every if pair[0])
     if len(known) > _MOST:
         drawn = np.sort(np.random.default_rng(run.settings.seed).choice(len(known), _MOST, replace=False))
@@ -105,7 +104,7 @@ def told_by_annotated(run: Run) -> DataFrame:
         return run.spark.createDataFrame([], from_arrow_schema(_TOLD))
     intents = sorted({intent for _, intent in known})
     numbers = np.searchsorted(intents, [intent for _, intent in known]).astype(np.int64)
-    gold = fixed_point(_embedded(run, [text for text, _ in known]))  # once, not batch by batch
-    kernel = _kernel(gold, numbers, intents)
+    vectors = fixed_point(_embedded(run, [text for text, _ in known]))  # once, not batch by batch
+    kernel = _kernel(vectors, numbers, intents)
     chosen = run.read("utterances").select("formulation_id", "embedding")
     return chosen.mapInArrow(kernel, from_arrow_schema(_TOLD))

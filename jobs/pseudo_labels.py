@@ -61,6 +61,7 @@ from jobs.votes import (
 from mining.served_answers import unheard
 from mining.slot_evidence import Sighting, Vote, sighting
 from mining.votes import Label, Member, label_formulation, tallied
+from schemas.annotated import read_annotated
 from schemas.lake import Lake
 from schemas.settings import LabelSettings
 from schemas.tables import PSEUDO_LABELS
@@ -216,7 +217,8 @@ def _run(run: Run) -> None:
     of_users = answers.groupBy("formulation_id", "slot", "answer").agg(F.count_distinct("user_id").alias("users"))
     answer = F.struct("slot", "answer", "users")
     answered = of_users.groupBy("formulation_id").agg(F.collect_list(answer).alias("answers"))
-    settings, mature = run.settings.labels, mature_of(run)
+    gold = [row for path in run.settings.training.gold for row in read_annotated(path, ("train",))]
+    settings, mature = run.settings.labels, mature_of(run, gold)
     formulations = run.keep(
         run.read("variant_clusters")
         .select("formulation_id", "locale", "cluster_id")
@@ -224,7 +226,7 @@ def _run(run: Run) -> None:
         .join(votes, "formulation_id", "left")
         .join(guesses_of(marked, _second_guesses(run)), "formulation_id", "left")
         .join(served_of(voting, survival), "formulation_id", "left")
-        .join(told_by_annotated(run), "formulation_id", "left")
+        .join(told_by_annotated(run, gold), "formulation_id", "left")
         .join(speakers_of(voting), "formulation_id", "left")
     )
     posteriors = run.keep(posteriors_of(formulations, near, said_instead(voting, pairs), mature))
@@ -242,7 +244,7 @@ def _run(run: Run) -> None:
     )
     labels, found = staged.drop("sighting"), run.spark.createDataFrame([], spark_schema(TRANSLATIONS, "run_id"))
     if settings.slots == "evidence":
-        slots = fit(run, staged, answers, mature)
+        slots = fit(run, staged, answers, mature, gold)
         found = run.spark.createDataFrame(_words(slots), spark_schema(TRANSLATIONS, "run_id"))
         run.details["slot_trust"] = {locale: vars(of.model.trust) for locale, of in slots.items()}
         kernel = settle(slots, settings)

@@ -22,7 +22,7 @@ from mining.slot_model import SlotModel
 from mining.slot_types import allowed_slots, heard_slots, rarely_bare
 from mining.translated_tags import TranslatedTags, joined
 from mining.translations import Translations, Worded, learn_translations
-from schemas.annotated import read_annotated
+from schemas.annotated import Annotated
 from schemas.settings import LabelSettings
 from schemas.tables import PSEUDO_LABELS
 
@@ -103,15 +103,17 @@ def _translated(s: Sighting, translated: TranslatedTags | None) -> Sighting:
     return s if translated is None else replace(s, taggings=s.taggings + translated.taggings(s.tokens, s.intent))
 
 
-def fit(run: Run, staged: DataFrame, answers: DataFrame, mature: Mature) -> dict[str, SlotLabels]:
+def fit(
+    run: Run, staged: DataFrame, answers: DataFrame, mature: Mature, gold: Sequence[Annotated]
+) -> dict[str, SlotLabels]:
     """The slot model of each locale, and the translations that are learnt of it.
 
     Args:
         staged: rows of `STAGED`.
         answers: locale, slot, answer, user_id: what clarifications were answered with.
         mature: what translations are learnt from.
+        gold: annotated train utterances of all locales.
     """
-    gold = [row for path in run.settings.training.gold for row in read_annotated(path, ("train",))]
     ranked = Window.partitionBy("locale").orderBy(F.desc("events"), "formulation_id")
     sample = (
         staged.where("sighting is not null")

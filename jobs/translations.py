@@ -15,7 +15,7 @@ from mining.slot_evidence import Sighting, annotated, words
 from mining.translated_intents import TranslatedIntents
 from mining.translated_tags import joined
 from mining.translations import Worded
-from schemas.annotated import Annotated, read_annotated
+from schemas.annotated import Annotated
 from schemas.parallel import read_translated
 from schemas.segmentation import Segmenter
 from schemas.settings import Settings
@@ -83,16 +83,18 @@ def parallel_of(settings: Settings, locale: str) -> list[Path]:
     return [p for p in settings.encoder.parallel if p.is_dir() or settings.locale in (None, locale)]
 
 
-def mature_of(run: Run) -> Mature:
+def mature_of(run: Run, gold: Sequence[Annotated]) -> Mature:
     """What this run may learn translations from: nothing for any locale where `labels.translations` is off, or where
     the source locale has no annotated utterances.
+
+    Args:
+        gold: annotated train utterances of all locales.
 
     Raises:
         InputError: parallel text is missing or not in the format.
     """
     settings = run.settings
     source = settings.training.source_locale
-    gold = [row for path in settings.training.gold for row in read_annotated(path, ("train",))]
     every = sorted(sighted(gold, source), key=lambda s: (s.tokens, s.intent))
     if not settings.labels.translations or not every:
         return Mature((), {})

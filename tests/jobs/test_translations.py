@@ -2,8 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from jobs.pipeline import STEPS
-from jobs.translations import parallel_of
+from jobs.translations import Mature, parallel_of
+from mining.slot_evidence import annotated
 from schemas.lake import Lake
 from schemas.settings import EncoderSettings, Settings
 
@@ -28,3 +31,20 @@ def test_labels_are_made_anew_where_a_file_is_of_another_launch(tmp_path: Path) 
 
     assert key("sw-KE", "some.tsv") != key("de-DE", "some.tsv")
     assert key("sw-KE", "tatoeba") == key("de-DE", "tatoeba")
+
+
+def test_annotated_utterances_of_the_launch_language_teach_its_words() -> None:
+    said = {"alarm_set": ("wake seven", "niamshe saba"), "music_play": ("play song", "cheza wimbo")}
+    mature = tuple(annotated(text, intent, ()) for intent, (text, _) in said.items())
+    taught = tuple(annotated(f"{text} {i}", intent, ()) for intent, (_, text) in said.items() for i in range(5))
+    texts, nobody = ["saba", "wimbo", "habari"], (np.zeros(0, np.int64), np.zeros(0, np.int64))
+    unsure, part = np.full((3, 2), 0.5), np.array([0, 1, 1])
+    told = {}
+    for name, known in (("untaught", {}), ("taught", {"sw-KE": taught})):
+        tells = Mature(mature, {"sw-KE": ()}, known).translating("sw-KE", texts, list(said), nobody)
+        assert tells is not None
+        told[name] = tells(unsure, part)
+    assert told["untaught"] is None
+    assert told["taught"].argmax(axis=1)[:2].tolist() == [0, 1]
+    assert told["taught"][2].sum() == 0  # a word that nobody taught
+    assert Mature(mature, {}, {"sw-KE": taught}).translating("sw-KE", texts, list(said), nobody) is None
