@@ -16,11 +16,13 @@ from mining.translated_intents import TranslatedIntents
 from mining.translated_tags import joined
 from mining.translations import Worded
 from schemas.annotated import Annotated
+from schemas.normalise import normalise
 from schemas.parallel import read_translated
 from schemas.segmentation import Segmenter
 from schemas.settings import Settings
 
-_MOST_MATURE, _MOST_PARALLEL = 12_000, 20_000  # annotated utterances and parallel sentences that teach translations
+# Annotated utterances of a language, and parallel sentences, that teach translations.
+_MOST_ANNOTATED, _MOST_PARALLEL = 12_000, 20_000
 
 Pairs = list[tuple[Sequence[str], Sequence[str]]]
 
@@ -53,17 +55,17 @@ class Mature:
         return segmenter, list(pairs)
 
     def translating(
-        self, locale: str, texts: Sequence[str], intents: Sequence[str], spoken: tuple[Ints, Ints]
+        self, locale: str, utterances: Sequence[str], intents: Sequence[str], spoken: tuple[Ints, Ints]
     ) -> TranslatedIntents | None:
         """What tells of a locale's wordings by translations of their words; None where none are learnt.
 
         Args:
-            texts: normalised wordings.
+            utterances: wordings as logged.
             intents, spoken: as for `TranslatedIntents`.
         """
         if locale not in self.parallel:
             return None
-        taught = self.taught.get(locale, ())
+        texts, taught = [normalise(text) for text in utterances], self.taught.get(locale, ())
         of_taught = [joined(s.tokens) for s in taught]
         segmenter, pairs = self.cut(locale, [*texts, *of_taught])
         said = zip(segmenter.words(of_taught), (s.intent for s in taught), strict=True)
@@ -95,13 +97,10 @@ def mature_of(run: Run, gold: Sequence[Annotated]) -> Mature:
     """
     settings = run.settings
     source = settings.training.source_locale
-    every = sorted(sighted(gold, source), key=lambda s: (s.tokens, s.intent))
+    every, left_out = _drawn(sorted(sighted(gold, source), key=lambda s: (s.tokens, s.intent)), settings.seed)
     if not settings.labels.translations or not every:
         return Mature((), {})
-    run.count(mature_left_out=max(0, len(every) - _MOST_MATURE))
-    if len(every) > _MOST_MATURE:
-        drawn = np.sort(np.random.default_rng(settings.seed).choice(len(every), _MOST_MATURE, replace=False))
-        every = [every[i] for i in drawn.tolist()]
+    run.count(mature_left_out=left_out)
     spoken = [joined(s.tokens) for s in every]
     found, taught = {}, {}
     for (locale,) in sorted(run.tally("utterances", "locale")):
@@ -109,5 +108,14 @@ def mature_of(run: Run, gold: Sequence[Annotated]) -> Mature:
             pairs = read_translated(parallel_of(settings, locale), locale, spoken)
             run.count(parallel_left_out=max(0, len(pairs) - _MOST_PARALLEL))
             found[locale] = tuple(pairs[:_MOST_PARALLEL])
-            taught[locale] = tuple(sighted(gold, locale))
-    return Mature(tuple(every), found, taught)
+            taught[locale], left_out = _drawn(sighted(gold, locale), settings.seed)
+            run.count(taught_left_out=left_out)
+    return Mature(every, found, taught)
+
+
+def _drawn(every: Sequence[Sighting], seed: int) -> tuple[tuple[Sighting, ...], int]:
+    """At most `_MOST_ANNOTATED` of them, drawn at random, in their order; and how many are left out."""
+    if len(every) <= _MOST_ANNOTATED:
+        return tuple(every), 0
+    drawn = np.sort(np.random.default_rng(seed).choice(len(every), _MOST_ANNOTATED, replace=False))
+    return tuple(every[i] for i in drawn.tolist()), len(every) - _MOST_ANNOTATED

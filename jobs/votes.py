@@ -19,7 +19,6 @@ from mining.intent_posterior import Links, intent_posterior
 from mining.votes import COUNTED, Evidence
 from mining.wishes import Wishes
 from schemas.columns import list_of
-from schemas.normalise import normalise
 
 _MOST_MATES = 50  # users of one near wording that are counted
 _MOST_SPEAKERS = 8  # of one wording, whose other wordings are looked at
@@ -294,8 +293,7 @@ def _fitting(mature: Mature, formulations: pa.Table, links: pa.Table) -> pa.Tabl
     _, user = np.unique(speakers.flatten().to_numpy(), return_inverse=True)
     spoken = pc.list_parent_indices(speakers).to_numpy(), user
     locale = formulations["locale"][0].as_py()
-    texts = [normalise(text) for text in formulations["utterance"].to_pylist()]
-    translate = mature.translating(locale, texts, names, spoken)
+    translate = mature.translating(locale, formulations["utterance"].to_pylist(), names, spoken)
     found = intent_posterior(guesses, served, rephrases, near_to, annotated, spoken, translate)
     best = np.argsort(-found.probability, axis=1, kind="stable")[:, :_MOST_NAMED]
     chance = np.round(np.take_along_axis(found.probability, best, axis=1), 9)

@@ -3,11 +3,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
 
+from jobs.lake import Run
 from jobs.pipeline import STEPS
-from jobs.translations import Mature, parallel_of
+from jobs.translations import Mature, mature_of, parallel_of
 from mining.slot_evidence import annotated
+from schemas.annotated import Annotated
 from schemas.lake import Lake
+from schemas.predictor import Interpretation
 from schemas.settings import EncoderSettings, Settings
 
 
@@ -48,3 +54,29 @@ def test_annotated_utterances_of_the_launch_language_teach_its_words() -> None:
     assert told["taught"].argmax(axis=1)[:2].tolist() == [0, 1]
     assert told["taught"][2].sum() == 0  # a word that nobody taught
     assert Mature(mature, {}, {"sw-KE": taught}).translating("sw-KE", texts, list(said), nobody) is None
+
+
+def test_annotated_utterances_of_every_language_of_the_log_are_taught_and_what_is_too_many_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake(tmp_path / "lake").open(create=True)
+    write_deltalake(str(lake.table("utterances")), pa.table({"locale": ["sw-KE", "sw-KE", "en-US"]}))
+    gold = [
+        Annotated(f"{text} {i}", locale, Interpretation("alarm_set"), "train")
+        for locale, text in (("en-US", "wake"), ("sw-KE", "niamshe"), ("de-DE", "weck mich"))
+        for i in range(5)
+    ]
+    found = {}
+    for most in (5, 3):
+        monkeypatch.setattr("jobs.translations._MOST_ANNOTATED", most)
+        run = Run(STEPS["pseudo_labels"], lake, Settings(locale="sw-KE"), f"r{most}", {"utterances": 0})
+        found[most] = mature_of(run, gold), run.counts
+    whole, counts = found[5]
+    assert whole.taught.keys() == whole.parallel.keys() == {"sw-KE"}
+    assert {s.tokens[0] for s in whole.taught["sw-KE"]} == {"niamshe"}
+    assert (len(whole.utterances), len(whole.taught["sw-KE"])) == (5, 5)
+    assert (counts["mature_left_out"], counts["taught_left_out"]) == (0, 0)
+    some, counts = found[3]
+    assert (len(some.utterances), len(some.taught["sw-KE"])) == (3, 3)
+    assert (counts["mature_left_out"], counts["taught_left_out"]) == (2, 2)
+    assert set(some.taught["sw-KE"]) <= set(whole.taught["sw-KE"])
