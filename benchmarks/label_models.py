@@ -53,7 +53,7 @@ def compare_label_models(lake: Lake, truth: Path, locale: str, floor: int) -> di
     for row in rows:
         mine: dict[str, dict[str, float]] = defaultdict(dict)
         for s in row["sources"]:
-            if s["source"] in ("annotated", "wish"):
+            if s["source"] in ("annotated", "absorption", "wish"):
                 continue  # nobody's vote
             mine[s["source"]][s["intent"]] = s["weight"]
             clusters[row["cluster_id"]][s["intent"]] += s["weight"]

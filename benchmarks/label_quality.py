@@ -37,6 +37,15 @@ def by_level(said: Iterable[tuple[float, bool]], levels: int) -> list[dict[str, 
     ]
 
 
+def calibration_error(rows: Iterable[Mapping[str, float]]) -> float:
+    """How far the means of `by_level` lie from the shares that are right, on average over what was said (Naeini et al.
+    2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", expected calibration error); 0 of nothing.
+    """
+    counted = [(row["count"], abs(row["mean"] - row["right"])) for row in rows]
+    many = sum(count for count, _ in counted)
+    return sum(count * away for count, away in counted) / many if many else 0.0
+
+
 def label_quality(lake: Lake, truth: Path, locale: str, floor: int) -> dict[str, list[dict[str, float]]]:
     """The tables of one lake.
 

@@ -1,5 +1,5 @@
-"""turns, rephrase_pairs, variant_edges, variant_clusters and gold files -> pseudo_labels: every formulation's soft
-label, with its reason.
+"""turns, rephrase_pairs, variant_edges, variant_clusters, reformulations and gold files -> pseudo_labels: every
+formulation's soft label, with its reason.
 
 Intents first (`jobs.votes`, `mining.intent_posterior`), then slots (`jobs.slot_labels`), and with them the words of
 the launch language that say words of the mature one.
@@ -47,6 +47,7 @@ from jobs.taught import mark, taught, teachers
 from jobs.translations import mature_of
 from jobs.voters import VOTERS
 from jobs.votes import (
+    absorbed_of,
     backers_of,
     evidence,
     guesses_of,
@@ -67,6 +68,7 @@ from schemas.settings import LabelSettings
 from schemas.tables import PSEUDO_LABELS
 from schemas.training_tables import SECOND_GUESSES, TRANSLATIONS
 
+_MOST_ENDS = 3  # intents with which tries of a label's cluster end well, that are named in its sources
 _MOST_PARTNERS = 30  # other wordings of a formulation that are looked at, the surest
 
 
@@ -110,6 +112,7 @@ def _kernel(settings: LabelSettings) -> Callable[[Iterable[pa.RecordBatch]], Ite
             settings,
         )
         label.sources += [("annotated", a["intent"], 0, a["weight"]) for a in row["annotated"] or ()]
+        label.sources += [("absorption", a["intent"], 0, a["weight"]) for a in (row["absorbed"] or ())[:_MOST_ENDS]]
         if (wish := row["wish"]) is not None:
             label.sources.append(("wish", wish["intent"], wish["users"], wish["probability"]))
         return _row(label, row, observed(label, row))
@@ -227,6 +230,7 @@ def _run(run: Run) -> None:
         .join(guesses_of(marked, _second_guesses(run)), "formulation_id", "left")
         .join(served_of(voting, survival), "formulation_id", "left")
         .join(told_by_annotated(run, gold), "formulation_id", "left")
+        .join(absorbed_of(run.read("reformulations"), run.read("variant_clusters")), "formulation_id", "left")
         .join(speakers_of(voting), "formulation_id", "left")
     )
     posteriors = run.keep(posteriors_of(formulations, near, said_instead(voting, pairs), mature))
@@ -262,7 +266,7 @@ def _run(run: Run) -> None:
 
 STEP = Step(
     name="pseudo_labels",
-    reads=("turns", "rephrase_pairs", "utterances", "variant_edges", "variant_clusters"),
+    reads=("turns", "rephrase_pairs", "utterances", "variant_edges", "variant_clusters", "reformulations"),
     writes=(PSEUDO_LABELS, TRANSLATIONS),
     settings=("labels", "rephrase", "encoder"),
     code=(

@@ -25,6 +25,10 @@ _MOST_SPEAKERS = 8  # of one wording, whose other wordings are looked at
 _SUREST = 6.0  # bits that what users did counts for at most
 _LIKE = 0.97  # probability that two wordings mean the same, at most
 _NAMED, _MOST_NAMED = 0.01, 5  # intents of a posterior that are kept
+_LEAST_ENDED, _MOST_ENDED = (
+    0.05,
+    10,
+)  # users whose tries end well with an intent, and intents of a cluster that are kept
 _WEIGHTS = list_of(pa.struct([("intent", pa.string()), ("weight", pa.float64())]))
 _WISH = pa.struct(
     [
@@ -175,6 +179,23 @@ def said_instead(turns: DataFrame, pairs: DataFrame) -> DataFrame:
     )  # fmt: skip
 
 
+def absorbed_of(reformulations: DataFrame, clusters: DataFrame) -> DataFrame:
+    """With which intents tries of a formulation's variant cluster end well, over all users: the states of the cluster,
+    each with its users times the probability that they end in its best state.
+
+    Returns:
+        formulation_id, absorbed (intent, weight: users): the likeliest; no rows where none ends well.
+    """
+    # An interpretation is an intent and its slot types in brackets; nothing where nothing was understood.
+    intent = F.regexp_replace("best_interpretation", r"\([^()]*\)$", "").alias("intent")
+    ends = reformulations.where("best_interpretation != ''").groupBy("cluster_id", intent)
+    weighed = ends.agg(F.round(F.sum(F.col("users") * F.col("probability")), 6).alias("weight"))
+    said = F.sort_array(F.collect_list(F.struct("weight", "intent")), asc=False)
+    of_cluster = weighed.where(F.col("weight") >= _LEAST_ENDED).groupBy("cluster_id").agg(said.alias("ends"))
+    named = F.expr(f"transform(slice(ends, 1, {_MOST_ENDED}), e -> struct(e.intent as intent, e.weight as weight))")
+    return clusters.join(of_cluster, "cluster_id").select("formulation_id", named.alias("absorbed"))
+
+
 def speakers_of(turns: DataFrame) -> DataFrame:
     """Who says each formulation: formulation_id, speakers (hashes of users, at most 8)."""
     users = F.sort_array(F.collect_set(F.xxhash64("user_id")))
@@ -270,7 +291,7 @@ def _fitting(mature: Mature, formulations: pa.Table, links: pa.Table) -> pa.Tabl
     formulations = formulations.sort_by("formulation_id")
     if not len(formulations):
         return _POSTERIOR.empty_table()
-    told_by = ("guesses", "served", "annotated")
+    told_by = ("guesses", "served", "annotated", "absorbed")
     said = [pc.unique(pc.struct_field(pc.list_flatten(formulations[c]), "intent")) for c in told_by]
     of_mature = {s.intent for s in mature.utterances}
     names = sorted({name for some in said for name in some.to_pylist()} - {""} | of_mature)
@@ -288,13 +309,14 @@ def _fitting(mature: Mature, formulations: pa.Table, links: pa.Table) -> pa.Tabl
     rephrases = Links(ends[0][~near], ends[1][~near], of["forth"][~near], of["back"][~near])
     near_to = ends[0][near], ends[1][near], of["cosine"][near]
     annotated = _matrix(formulations["annotated"], number)
+    absorbed = _matrix(formulations["absorbed"], number)
     served = _entries(formulations["served"], number)
     speakers = formulations["speakers"].combine_chunks()
     _, user = np.unique(speakers.flatten().to_numpy(), return_inverse=True)
     spoken = pc.list_parent_indices(speakers).to_numpy(), user
     locale = formulations["locale"][0].as_py()
     translate = mature.translating(locale, formulations["utterance"].to_pylist(), names, spoken)
-    found = intent_posterior(guesses, served, rephrases, near_to, annotated, spoken, translate)
+    found = intent_posterior(guesses, served, rephrases, near_to, annotated, spoken, translate, absorbed)
     best = np.argsort(-found.probability, axis=1, kind="stable")[:, :_MOST_NAMED]
     chance = np.round(np.take_along_axis(found.probability, best, axis=1), 9)
     posterior = [
@@ -313,7 +335,8 @@ def posteriors_of(formulations: DataFrame, near: DataFrame, instead: DataFrame, 
     """The posterior of each formulation's intent; see `mining.intent_posterior`.
 
     Args:
-        formulations: locale, formulation_id, utterance, guesses, served, annotated, speakers.
+        formulations: locale, formulation_id, utterance, guesses, served, annotated, absorbed,
+            speakers.
         near: locale, left, right, cosine, each pair once.
         instead: as `said_instead` returns them.
         mature: what translations are learnt from, which tell of intents.
@@ -330,7 +353,7 @@ def posteriors_of(formulations: DataFrame, near: DataFrame, instead: DataFrame, 
 
     one = F.lit(None).cast("double")
     links = near.select("locale", "left", "right", "cosine", one.alias("forth"), one.alias("back"))
-    wanted = ("locale", "formulation_id", "utterance", "guesses", "served", "annotated", "speakers")
+    wanted = ("locale", "formulation_id", "utterance", "guesses", "served", "annotated", "absorbed", "speakers")
     chosen = formulations.select(*wanted).groupBy("locale")
     both = links.unionByName(instead).groupBy("locale")
     return chosen.cogroup(both).applyInArrow(kernel, from_arrow_schema(_POSTERIOR))

@@ -11,6 +11,8 @@ hidden intent:
   thing, and what the community means, by all that is known of its wordings, is what each of them means with the
   probability `_MEMBER`. For a wording of no large community stand, in the community's place,
 - near wordings: as rephrases, with the probability that wordings so near agree, which is fitted to pairs of sure ones;
+- absorption: with which intents tries of wordings of its variant cluster end well, over all users
+  (`mining.absorption`), oftener than tries of all wordings do, to such a power (`_ABSORBED`);
 - annotated utterances that are near, in any language, to a power that was chosen on logs (`_ANNOTATED`);
 - the translations of its words, which are learnt of the surest wordings of other communities, as often as `_PASSES`
   (`mining.translated_intents`), to such a power (`_TRANSLATED`);
@@ -25,7 +27,7 @@ power of the view fitted to what users did with what they were served (docs/labe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,7 +44,11 @@ _VIEW = 0.4  # power of the champion's guesses and of near wordings: one view of
 _ANNOTATED, _UNSAID = 0.3, 0.01  # power of what near annotated utterances say; what they leave to any other intent
 _TRANSLATED, _PASSES = 0.5, 3  # power of what translations say, and how often they are learnt anew
 _PARTS = 4  # of the wordings, which teach each other translations
+# Power of where tries of a wording's cluster end; users who are believed beforehand to end as usual; what is
+# left to any intent.
+_ABSORBED, _USUALLY, _UNENDED = 0.3, 1.0, 0.01
 _MEMBER = 0.9  # probability that a wording means what its community does
+_NAMED = 0.6  # power of what communities are named, in what is told in the end: names are surer than right
 _OWN_VIEW = 0.2  # power of a wording's own guesses beside its community's, in which they are
 _CHUNK = 100_000  # edges at once
 _NOBODY = np.zeros(0, dtype=np.int64)
@@ -116,6 +122,21 @@ def _softmax(scores: Floats) -> Floats:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
+def _tempered(told: Floats, power: float) -> Floats:
+    """Rows to a power, summing to 1 again; rows of zeros stay (Guo et al. 2017, "On Calibration of Modern Neural
+    Networks": one temperature, which changes no row's order)."""
+    powers = told**power
+    total = powers.sum(axis=1, keepdims=True)
+    return np.asarray(powers / np.where(total > 0, total, 1.0))
+
+
+def _ended(absorbed: Floats) -> Floats:
+    """By how much tries end well with each intent oftener than usual, as log odds; 0 where none does."""
+    usual = absorbed.sum(axis=0) / max(float(absorbed.sum()), 1e-9)
+    share = (absorbed + _USUALLY * usual) / (absorbed.sum(axis=1, keepdims=True) + _USUALLY)
+    return np.asarray(np.log((share + _UNENDED) / (usual + _UNENDED)))
+
+
 def _parts(label: Ints) -> Ints:
     """Rows in `_PARTS` parts of about one size, no community in two of them: the largest communities first, each to
     the part that has least. O(rows) time."""
@@ -135,6 +156,7 @@ def intent_posterior(
     annotated: Floats | None = None,
     spoken: tuple[Ints, Ints] = (_NOBODY, _NOBODY),
     translate: Callable[[Floats, Ints], Floats | None] | None = None,
+    absorbed: Floats | None = None,
 ) -> IntentPosterior:
     """The posterior of every wording of one locale.
 
@@ -149,6 +171,8 @@ def intent_posterior(
         spoken: row and number of a user who said it, each pair once: nobody owns a community (`mining.wishes.voices`).
         translate: gives of a posterior, and of each row's part, what translations say that the other parts' surest rows
             teach, n x intents; a row of zeros says nothing, and so does None.
+        absorbed: n x intents, of how many users tries of a wording of the row's variant cluster end accepted with each
+            intent; a row of zeros says nothing, and so does None.
 
     Cost: O(links x intents) time, in numpy; memory of ten n x intents tables of doubles (5 GB a million rows at 60).
     """
@@ -173,22 +197,23 @@ def intent_posterior(
         belief = _softmax(told + _GUESS * own + (1 - _GUESS) * np.log(share))
         weight, agreement = _agreement(belief, near)
         view = own + _heard(belief, share, Links(near[0], near[1], weight, weight), _MOST)
+    if absorbed is not None:
+        told += _ABSORBED * _ended(absorbed)
     alone = _VIEW * view + told
     if annotated is not None:
         alone += _ANNOTATED * np.log(annotated + _UNSAID)
 
-    def believed(translated: Floats | None) -> IntentPosterior:
+    def believed(translated: Floats | None, power: float = 1.0) -> IntentPosterior:
         found = wishes(partitions, acts, base, annotated, share / share.sum(), spoken, translated)
+        found = replace(found, told=_tempered(found.told, power))
         score = alone.copy() if translated is None else alone + _TRANSLATED * np.log(translated + _UNSAID)
         inside = np.flatnonzero(found.of >= 0)
         of_wish = np.log(_MEMBER * found.told[inside] / share + 1 - _MEMBER)
         score[inside] = _OWN_VIEW * own[inside] + (1 - _OWN_VIEW) * np.log(share) + told[inside] + of_wish
         return IntentPosterior(_softmax(score), agreement, found)
 
-    found = believed(None)
-    part = _parts(partitions.labels[0])
+    part, translated = _parts(partitions.labels[0]), None
     for _ in range(_PASSES if translate else 0):
-        translated = translate(found.probability, part) if translate else None
-        if translated is not None:
-            found = believed(translated)
-    return found
+        said_now = translate(believed(translated).probability, part) if translate else None
+        translated = translated if said_now is None else said_now
+    return believed(translated, _NAMED)

@@ -319,6 +319,7 @@ def label_quality(
     arm: Arm = "ours",
 ) -> None:
     """Whether a loop's last labels are as often right as they say: intents, spans and whole answers."""
+    from benchmarks.label_quality import calibration_error
     from benchmarks.label_quality import label_quality as judged
 
     lake, truth, locale, _ = played(work, arm)
@@ -333,7 +334,7 @@ def label_quality(
     }
     for name, heading in headings.items():
         metric_rows(
-            f"{locale}: {heading}",
+            f"{locale}: {heading}; calibration error {percent(calibration_error(told[name]))}",
             ("from", "mean", "count", "right, percent"),
             [(f"{row['from']:.1f}", f"{row['mean']:.2f}", f"{row['count']:,}", percent(row["right"]))
              for row in told[name]],

@@ -137,7 +137,7 @@ class LabelSettings(_Section):
     """Votes and their floor, which counts distinct pseudonyms: a threshold, not a proof of anonymity."""
 
     vote_floor: Count = 5
-    min_posterior: Share = 0.6  # a label is about as often right as it says: docs/labels.md
+    min_posterior: Share = 0.5  # rather right than not: a label is about as often right as it says (docs/labels.md)
     min_slot_posterior: Share = 0.5  # below it the spans stay open
     tag_level: Annotated[float, Field(ge=0.5, lt=1)] = 0.9  # where spans stay open: what a token's likely tags hold
     slots: Literal["evidence", "projection"] = "evidence"  # all slot evidence, or values copied from targets alone

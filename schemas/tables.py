@@ -320,8 +320,9 @@ PSEUDO_LABELS = Table(
         _c(
             "sources",
             list_of(pa.struct([("source", _S), ("intent", _S), ("users", _L), ("weight", _F)])),
-            "votes by source and intent; of `annotated`, what near annotated utterances say, without users; of `wish`, "
-            "what the community of the wording means, and its users",
+            "votes by source and intent; of `annotated`, what near annotated utterances say, without users; of "
+            "`absorption`, for how many users tries of its variant cluster end well with the intent; of `wish`, what "
+            "the community of the wording means, and its users",
         ),
         _c("pair_ids", STRINGS, "rephrase pairs behind it"),
         _c("wish_id", _S, "the community of wordings that it is of; null where it is of no large one", True),

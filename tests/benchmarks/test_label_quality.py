@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.label_quality import by_level, tables
+from benchmarks.label_quality import by_level, calibration_error, tables
 
 AT_SEVEN = [{"name": "time", "value": "Saa Moja"}]
 MEANT = frozenset({("time", "saa moja")})
@@ -27,6 +27,8 @@ def test_levels_count_and_average() -> None:
     found = by_level([(0.05, False), (0.15, True), (0.17, False), (1.0, True)], 10)
     assert [(row["from"], row["count"], row["right"]) for row in found] == [(0.0, 1, 0.0), (0.1, 2, 0.5), (0.9, 1, 1.0)]
     assert found[1]["mean"] == pytest.approx(0.16)
+    assert calibration_error(found) == pytest.approx((0.05 + 2 * (0.5 - 0.16) + 0) / 4)
+    assert calibration_error([]) == 0
 
 
 def test_what_is_right_of_labels_spans_and_answers() -> None:

@@ -13,7 +13,16 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.translations import Mature
-from jobs.votes import backers_of, guesses_of, intent_survival, posteriors_of, said_instead, served_of, speakers_of
+from jobs.votes import (
+    absorbed_of,
+    backers_of,
+    guesses_of,
+    intent_survival,
+    posteriors_of,
+    said_instead,
+    served_of,
+    speakers_of,
+)
 from mining.slot_evidence import annotated
 
 INTERPRETATION = "struct<intent string, slots array<struct<name string, value string, start int, end int>>>"
@@ -26,9 +35,15 @@ EDGE = "locale string, left string, right string, cosine double"
 NOTHING_MATURE = Mature((), {})
 
 
-def texted(rows: DataFrame) -> DataFrame:
-    """The rows with their ids as texts."""
-    return rows.withColumn("utterance", F.col("formulation_id"))
+WEIGHTS = "array<struct<intent string, weight double>>"
+
+
+def texted(rows: DataFrame, absorbed: dict[str, list[tuple[str, float]]] | None = None) -> DataFrame:
+    """The rows with their ids as texts, and where tries of their clusters end."""
+    ends = rows.sparkSession.createDataFrame(
+        list((absorbed or {}).items()), f"formulation_id string, absorbed {WEIGHTS}"
+    )
+    return rows.withColumn("utterance", F.col("formulation_id")).join(ends, "formulation_id", "left")
 
 
 def meaning(intent: str) -> dict[str, Any]:
@@ -182,8 +197,7 @@ def test_a_pair_speaks_for_its_user_among_all_users_of_a_wording(spark: SparkSes
 
 
 def test_a_wording_is_told_by_near_wordings_and_by_what_was_said_instead(spark: SparkSession) -> None:
-    weights = "array<struct<intent string, weight double>>"
-    shape = f"locale string, formulation_id string, guesses {weights}, served {weights}, annotated {weights}, "
+    shape = f"locale string, formulation_id string, guesses {WEIGHTS}, served {WEIGHTS}, annotated {WEIGHTS}, "
     shape += "speakers array<bigint>"
     rows, near = [], []
     for locale, intents in (("sw-KE", ("alarm", "music")), ("ja-JP", ("music", "alarm"))):
@@ -191,15 +205,17 @@ def test_a_wording_is_told_by_near_wordings_and_by_what_was_said_instead(spark: 
             intent = intents[i % 2]
             rows.append((locale, f"{locale} {i:02}", [("", 1.0), (intent, 0.5)], [(intent, 30.0)], None, [i]))
             near += [(locale, f"{locale} {i:02}", f"{locale} {j:02}", 0.8) for j in range(i + 2, 40, 2)]
-        rows += [(locale, f"{locale} {name}", None, None, None, None) for name in ("new", "said", "alone")]
+        rows += [(locale, f"{locale} {name}", None, None, None, None) for name in ("new", "said", "ended", "alone")]
         rows.append((locale, f"{locale} taught", None, None, [("music", 0.9), ("weather", 0.1)], None))
         near += [(locale, f"{locale} {i:02}", f"{locale} new", 0.8) for i in range(0, 10, 2)]
+    ended = {f"{locale} {i:02}": [(("alarm", "music")[i % 2], 1.0)] for locale in ("sw-KE", "ja-JP") for i in range(40)}
+    ended |= {f"{locale} ended": [("alarm", 4.0), ("music", 0.5)] for locale in ("sw-KE", "ja-JP")}
     links = [(locale, f"{locale} 01", f"{locale} said", None, 0.9, 0.9) for locale in ("sw-KE", "ja-JP")]
     found = posteriors_of(
-        texted(spark.createDataFrame(rows, shape)), spark.createDataFrame(near, EDGE),
+        texted(spark.createDataFrame(rows, shape), ended), spark.createDataFrame(near, EDGE),
         spark.createDataFrame(links, f"{EDGE}, forth double, back double"), NOTHING_MATURE,
     ).toArrow().to_pylist()  # fmt: skip
-    assert len(found) == 88
+    assert len(found) == 90
     fitted = {row["locale"]: json.loads(row["fitted"]) for row in found if row["fitted"]}
     assert set(fitted) == {"sw-KE", "ja-JP"}
     assert fitted["sw-KE"]["agreement"]["0.8"] > 0.9
@@ -209,14 +225,14 @@ def test_a_wording_is_told_by_near_wordings_and_by_what_was_said_instead(spark: 
     ]  # fmt: skip
     assert best["sw-KE new"]["weight"] > 0.8
     assert best["sw-KE alone"]["weight"] == pytest.approx(1 / 3, abs=0.01)
+    assert {best[f"{locale} ended"]["intent"] for locale in ("sw-KE", "ja-JP")} == {"alarm"}
     assert all(row["wish"] is None for row in found)  # forty wordings are no log
     # An intent that no champion guessed is known from the annotated alone.
     assert {best[f"{locale} taught"]["intent"] for locale in ("sw-KE", "ja-JP")} == {"music"}
 
 
 def test_wordings_of_a_large_community_are_told_by_it(spark: SparkSession) -> None:
-    weights = "array<struct<intent string, weight double>>"
-    shape = f"locale string, formulation_id string, guesses {weights}, served {weights}, annotated {weights}, "
+    shape = f"locale string, formulation_id string, guesses {WEIGHTS}, served {WEIGHTS}, annotated {WEIGHTS}, "
     random = np.random.default_rng(1)
     wish = random.permutation(np.repeat(np.arange(30), 40))
     rows = []
@@ -249,8 +265,7 @@ def test_wordings_of_a_large_community_are_told_by_it(spark: SparkSession) -> No
 
 
 def test_words_tell_of_what_no_champion_understood(spark: SparkSession) -> None:
-    weights = "array<struct<intent string, weight double>>"
-    shape = f"locale string, formulation_id string, guesses {weights}, served {weights}, annotated {weights}, "
+    shape = f"locale string, formulation_id string, guesses {WEIGHTS}, served {WEIGHTS}, annotated {WEIGHTS}, "
     said = {
         "alarm": ("wake seven", "niamshe saba"),
         "music": ("play song", "cheza wimbo"),
@@ -286,3 +301,22 @@ def test_speakers_are_a_few_users_of_each_wording(spark: SparkSession) -> None:
     found = speakers_of(spark.createDataFrame(turns, "formulation_id string, user_id string")).collect()
     of = {row["formulation_id"]: row["speakers"] for row in found}
     assert {name: len(set(users)) for name, users in of.items()} == {"f": 8, "g": 1}
+
+
+def test_what_a_cluster_ends_with_is_told_to_each_of_its_wordings(spark: SparkSession) -> None:
+    states = [
+        ("c", "alarm_set(time)", 4, 0.5),
+        ("c", "alarm_set()", 2, 0.25),
+        ("c", "music_play()", 1, 0.75),
+        ("c", "weather()", 1, 0.01),  # hardly anybody
+        ("c", "", 9, 0.9),  # ends with nothing understood
+        ("other", "joke()", 1, 0.9),
+    ]
+    reformulations = spark.createDataFrame(
+        states, "cluster_id string, best_interpretation string, users long, probability double"
+    )
+    members = [("f", "c"), ("g", "c"), ("h", "nobody")]
+    clusters = spark.createDataFrame(members, "formulation_id string, cluster_id string")
+    found = {row["formulation_id"]: row["absorbed"] for row in absorbed_of(reformulations, clusters).collect()}
+    assert set(found) == {"f", "g"}
+    assert [tuple(end) for end in found["f"]] == [("alarm_set", 2.5), ("music_play", 0.75)]

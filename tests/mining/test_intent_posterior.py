@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mining.intent_posterior import _PARTS, IntentPosterior, Links, _heard, _parts, intent_posterior
+from mining.intent_posterior import _PARTS, IntentPosterior, Links, _heard, _parts, _tempered, intent_posterior
 
 NOTHING = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
 NO_LINKS = Links(*NOTHING, np.zeros(0))
@@ -68,6 +68,23 @@ def test_near_annotated_utterances_make_the_posterior_righter_and_who_has_none_i
     alone, found = (log.posterior(near=NOTHING, annotated=a).probability for a in (None, annotated))
     assert (found[1::2].argmax(1) == log.meant[1::2]).mean() > (alone[1::2].argmax(1) == log.meant[1::2]).mean() + 0.01
     np.testing.assert_allclose(found[::2], alone[::2], atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_where_tries_of_its_cluster_end_tells_a_wording_as_far_as_they_end_otherwise_than_usual(seed: int) -> None:
+    log = Log(seed)
+    random = np.random.default_rng(seed)
+    n = len(log.meant)
+    often = np.where(random.random(n) < 0.6, log.meant, 0)  # tries end with intent 0 where they end wrong
+    ended = np.zeros((n, INTENTS))
+    ended[np.arange(n), often] = random.uniform(0.5, 6, n)
+    ended[::2] = 0
+    alone, found = (log.posterior(near=NOTHING, absorbed=a).probability for a in (None, ended))
+    right = [(told.argmax(1) == log.meant)[1::2].mean() for told in (alone, found)]
+    assert right[1] > right[0] + 0.02
+    np.testing.assert_allclose(found[::2], alone[::2], atol=1e-9)
+    same = log.posterior(near=NOTHING, absorbed=np.ones((n, INTENTS))).probability
+    np.testing.assert_allclose(same, alone, atol=1e-9)  # all end as usual
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -186,3 +203,14 @@ def test_no_community_is_in_two_parts_and_parts_are_about_one_size(labels: list[
     size, largest = np.bincount(part, minlength=_PARTS), np.bincount(label).max()
     assert len(size) == _PARTS
     assert size.max() - size.min() <= largest
+
+
+@given(st.integers(0, 2**31), st.floats(0.1, 1.0))
+def test_what_is_tempered_is_less_sure_of_the_same_and_rows_that_say_nothing_stay(seed: int, power: float) -> None:
+    told = np.random.default_rng(seed).dirichlet(np.full(5, 0.2), 20)
+    told[3] = 0
+    found, says = _tempered(told, power), told.sum(axis=1) > 0
+    assert (found[~says] == 0).all()
+    assert found[says].sum(axis=1) == pytest.approx(1)
+    assert (found[says].max(axis=1) <= told[says].max(axis=1) + 1e-12).all()
+    assert (found[says].argmax(axis=1) == told[says].argmax(axis=1)).all()

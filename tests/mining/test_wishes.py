@@ -205,14 +205,14 @@ def test_a_wish_that_is_hardly_ever_understood_is_known_all_the_same(
     wrong = ~log.knows
     right = found.argmax(axis=1) == log.intent
     assert right[wrong].mean() > 0.85
-    sure = wrong & (found.max(axis=1) > 0.8)
+    sure = wrong & (found.max(axis=1) > 0.6)
     assert sure.mean() > 0.3
     assert right[sure].mean() > 0.9
     # What links alone, wording by wording, bring along:
     monkeypatch.setattr(mining.wishes, "_LARGE", len(log.wish) + 1)
     alone = log.posterior().probability
     assert (alone.argmax(axis=1) == log.intent)[wrong].mean() < right[wrong].mean() - 0.3
-    assert (wrong & (alone.max(axis=1) > 0.8)).mean() < sure.mean() / 2
+    assert (wrong & (alone.max(axis=1) > 0.6)).mean() < sure.mean() / 2
 
 
 @pytest.mark.parametrize(("honest", "accounts"), [(11, 1), (11, 4), (30, 10)])
