@@ -7,12 +7,13 @@ hidden intent:
 - users: what they did after an answer is so much likelier where its intent was right (`served`);
 - rephrases: the other wording means the same with the probability that the pair is one, so what its users did counts
   here too;
+- absorption: with which intents tries of wordings of its variant cluster end well, over all users
+  (`mining.absorption`), oftener than tries of all wordings do, to a power that was chosen on logs (`_ABSORBED`);
 - wishes: large communities of wordings that were said instead of each other or are near (`mining.wishes`) mean one
   thing, and what the community means, by all that is known of its wordings, is what each of them means with the
-  probability `_MEMBER`. For a wording of no large community stand, in the community's place,
+  probability `_MEMBER`, in the end to a power, since names are surer than right (`_NAMED`). For a wording of no large
+  community stand, in the community's place,
 - near wordings: as rephrases, with the probability that wordings so near agree, which is fitted to pairs of sure ones;
-- absorption: with which intents tries of wordings of its variant cluster end well, over all users
-  (`mining.absorption`), oftener than tries of all wordings do, to such a power (`_ABSORBED`);
 - annotated utterances that are near, in any language, to a power that was chosen on logs (`_ANNOTATED`);
 - the translations of its words, which are learnt of the surest wordings of other communities, as often as `_PASSES`
   (`mining.translated_intents`), to such a power (`_TRANSLATED`);
@@ -213,7 +214,9 @@ def intent_posterior(
         return IntentPosterior(_softmax(score), agreement, found)
 
     part, translated = _parts(partitions.labels[0]), None
-    for _ in range(_PASSES if translate else 0):
-        said_now = translate(believed(translated).probability, part) if translate else None
-        translated = translated if said_now is None else said_now
+    for _ in range(_PASSES):
+        learnt = translate(believed(translated).probability, part) if translate else None
+        if learnt is None:
+            break
+        translated = learnt
     return believed(translated, _NAMED)
