@@ -333,8 +333,10 @@ def label_quality(
         "answers": "all slots right, by the friction of the answer's turns (intent right)",
     }
     for name, heading in headings.items():
+        # Friction is the probability that an answer failed, no posterior of what is right.
+        off = "" if name == "answers" else f"; calibration error {percent(calibration_error(told[name]))}"
         metric_rows(
-            f"{locale}: {heading}; calibration error {percent(calibration_error(told[name]))}",
+            f"{locale}: {heading}{off}",
             ("from", "mean", "count", "right, percent"),
             [(f"{row['from']:.1f}", f"{row['mean']:.2f}", f"{row['count']:,}", percent(row["right"]))
              for row in told[name]],
