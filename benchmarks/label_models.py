@@ -12,25 +12,23 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.label_quality import by_level, calibration_error
 from benchmarks.scoring import gold_labels, read_truth, top
 from mining.label_model import fit_label_model
 from schemas.lake import Lake
 
-_BINS = np.linspace(0, 1, 11)
 _MATES, _UNKNOWN = 2.0, 0.5  # votes that all cluster mates count for, and "something else"
 WAYS = ("posterior", "majority", "pooled", "apart")
 
 
 def _judged(found: dict[str, tuple[str, float]], gold: dict[str, str], most: int) -> dict[str, float]:
-    """Precision of the `most` surest labels, and expected calibration error of all (Guo et al. 2017)."""
+    """Precision of the `most` surest labels, and expected calibration error of all."""
     rows = sorted(((p, gold[name] == intent, name) for name, (intent, p) in found.items()), key=lambda r: (-r[0], r[2]))
-    p, right = np.array([r[0] for r in rows]), np.array([r[1] for r in rows], bool)
-    place = np.clip(np.digitize(p, _BINS) - 1, 0, 9)
-    gaps = [abs(p[place == b].mean() - right[place == b].mean()) * (place == b).sum() for b in set(place.tolist())]
+    right = np.array([r[1] for r in rows], bool)
     return {
         "precision": float(right[:most].mean()) if len(right) else float("nan"),
         "precision_of_all": float(right.mean()) if len(right) else float("nan"),
-        "calibration_error": float(sum(gaps) / max(len(rows), 1)),
+        "calibration_error": calibration_error(by_level(((p, told) for p, told, _ in rows), 10)),
     }
 
 

@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 import jobs.gold_neighbours
+import jobs.reformulations
 import jobs.slot_labels
 import jobs.taught
 import jobs.translations
@@ -271,6 +272,7 @@ STEP = Step(
     settings=("labels", "rephrase", "encoder"),
     code=(
         jobs.gold_neighbours,
+        jobs.reformulations,
         jobs.slot_labels,
         jobs.taught,
         jobs.translations,

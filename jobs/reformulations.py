@@ -43,6 +43,11 @@ def _interpretation() -> Column:
     ).otherwise("")
 
 
+def intent_of(interpretation: str) -> Column:
+    """The intent of a column of interpretations: what stands before its slot types."""
+    return F.regexp_replace(interpretation, r"\([^(]*$", "")
+
+
 def _states(turns: DataFrame, clusters: DataFrame) -> DataFrame:
     """The state of each turn: the cluster of what its user said, and what the model made of it."""
     exposed = turns.where("rewritten_from is not null").select("interaction_id", "locale", "rewritten_from")

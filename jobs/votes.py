@@ -14,6 +14,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from jobs.reformulations import intent_of
 from jobs.translations import Mature
 from mining.intent_posterior import Links, intent_posterior
 from mining.votes import COUNTED, Evidence
@@ -25,10 +26,8 @@ _MOST_SPEAKERS = 8  # of one wording, whose other wordings are looked at
 _SUREST = 6.0  # bits that what users did counts for at most
 _LIKE = 0.97  # probability that two wordings mean the same, at most
 _NAMED, _MOST_NAMED = 0.01, 5  # intents of a posterior that are kept
-_LEAST_ENDED, _MOST_ENDED = (
-    0.05,
-    10,
-)  # users whose tries end well with an intent, and intents of a cluster that are kept
+_LEAST_ENDED = 0.05  # users whose tries end well with an intent; fewer say nothing
+_MOST_ENDED = 10  # intents with which tries of a cluster end well, that are kept
 _WEIGHTS = list_of(pa.struct([("intent", pa.string()), ("weight", pa.float64())]))
 _WISH = pa.struct(
     [
@@ -186,9 +185,8 @@ def absorbed_of(reformulations: DataFrame, clusters: DataFrame) -> DataFrame:
     Returns:
         formulation_id, absorbed (intent, weight: users): the likeliest; no rows where none ends well.
     """
-    # An interpretation is an intent and its slot types in brackets; nothing where nothing was understood.
-    intent = F.regexp_replace("best_interpretation", r"\([^()]*\)$", "").alias("intent")
-    ends = reformulations.where("best_interpretation != ''").groupBy("cluster_id", intent)
+    understood = reformulations.where("best_interpretation != ''")
+    ends = understood.groupBy("cluster_id", intent_of("best_interpretation").alias("intent"))
     weighed = ends.agg(F.round(F.sum(F.col("users") * F.col("probability")), 6).alias("weight"))
     said = F.sort_array(F.collect_list(F.struct("weight", "intent")), asc=False)
     of_cluster = weighed.where(F.col("weight") >= _LEAST_ENDED).groupBy("cluster_id").agg(said.alias("ends"))
@@ -335,8 +333,7 @@ def posteriors_of(formulations: DataFrame, near: DataFrame, instead: DataFrame, 
     """The posterior of each formulation's intent; see `mining.intent_posterior`.
 
     Args:
-        formulations: locale, formulation_id, utterance, guesses, served, annotated, absorbed,
-            speakers.
+        formulations: locale, formulation_id, utterance, guesses, served, annotated, absorbed, speakers.
         near: locale, left, right, cosine, each pair once.
         instead: as `said_instead` returns them.
         mature: what translations are learnt from, which tell of intents.

@@ -307,7 +307,7 @@ def test_what_a_cluster_ends_with_is_told_to_each_of_its_wordings(spark: SparkSe
     states = [
         ("c", "alarm_set(time)", 4, 0.5),
         ("c", "alarm_set()", 2, 0.25),
-        ("c", "music_play()", 1, 0.75),
+        ("c", "music(play)()", 1, 0.75),  # an intent with brackets of its own
         ("c", "weather()", 1, 0.01),  # hardly anybody
         ("c", "", 9, 0.9),  # ends with nothing understood
         ("other", "joke()", 1, 0.9),
@@ -319,4 +319,4 @@ def test_what_a_cluster_ends_with_is_told_to_each_of_its_wordings(spark: SparkSe
     clusters = spark.createDataFrame(members, "formulation_id string, cluster_id string")
     found = {row["formulation_id"]: row["absorbed"] for row in absorbed_of(reformulations, clusters).collect()}
     assert set(found) == {"f", "g"}
-    assert [tuple(end) for end in found["f"]] == [("alarm_set", 2.5), ("music_play", 0.75)]
+    assert [tuple(end) for end in found["f"]] == [("alarm_set", 2.5), ("music(play)", 0.75)]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
+import mining.intent_posterior
 import mining.wishes
 from mining.intent_posterior import IntentPosterior, Links, intent_posterior
 from mining.wishes import Wishes, communities, named, partitioned, voices, wishes
@@ -213,6 +214,17 @@ def test_a_wish_that_is_hardly_ever_understood_is_known_all_the_same(
     alone = log.posterior().probability
     assert (alone.argmax(axis=1) == log.intent)[wrong].mean() < right[wrong].mean() - 0.3
     assert (wrong & (alone.max(axis=1) > 0.6)).mean() < sure.mean() / 2
+
+
+def test_what_a_wish_is_told_in_the_end_is_its_name_tempered(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(1)
+    told = log.posterior()
+    monkeypatch.setattr(mining.intent_posterior, "_NAMED", 1.0)
+    named = log.posterior()
+    inside = named.wishes.of >= 0
+    powers = named.wishes.told[inside] ** 0.6
+    np.testing.assert_allclose(told.wishes.told[inside], powers / powers.sum(axis=1, keepdims=True))
+    assert told.probability[inside].max(axis=1).mean() < named.probability[inside].max(axis=1).mean() - 0.1
 
 
 @pytest.mark.parametrize(("honest", "accounts"), [(11, 1), (11, 4), (30, 10)])
